@@ -1,0 +1,1 @@
+"""Saddle: a laboratory for GAN convergence."""

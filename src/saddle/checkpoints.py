@@ -1,0 +1,83 @@
+"""Checkpoints: the whole training state in one file that needs no trust to open.
+
+Plain tensors and text, so ``torch.load(path, weights_only=True)`` reads it without Saddle:
+``generator``, ``discriminator`` and ``averaged_generator`` are ordinary state dicts; ``leaves`` are
+the tensors of the training state in order, from which a run resumes exactly.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils import _pytree as pytree
+
+from saddle.execution import TrainingState
+from saddle.game import Game
+from saddle.records import atomic_write
+
+FORMAT = 1
+
+
+class Checkpoint(NamedTuple):
+    rounds: int  # of the game, played so far
+    step: int  # generator steps
+    state: TrainingState
+
+
+def save(path: Path, game: Game, rounds: int, step: int, state: TrainingState) -> None:
+    """Write a checkpoint, whole or not at all."""
+    leaves = [leaf.detach().cpu() for leaf in pytree.tree_leaves(state)]
+    on_cpu = pytree.tree_unflatten(leaves, pytree.tree_structure(state))
+    content = {
+        "format": FORMAT,
+        "rounds": rounds,
+        "step": step,
+        # views of the leaves: they take no room of their own in the file
+        "generator": game.generator.unflatten(on_cpu.players.generator),
+        "discriminator": game.discriminator.unflatten(on_cpu.players.discriminator),
+        "averaged_generator": game.generator.unflatten(on_cpu.average.params),
+        "leaves": leaves,
+    }
+    atomic_write(path, lambda file: torch.save(content, file))
+
+
+def load(path: Path, like: TrainingState) -> Checkpoint:
+    """Read a checkpoint into the structure, and onto the device, of a fresh training state.
+
+    Raises:
+        ValueError: the file is missing, truncated, not a checkpoint of Saddle, or of another game.
+    """
+    content = _read(path)
+    leaves = content["leaves"]
+    expected, structure = pytree.tree_flatten(like)
+    shapes, wanted = [leaf.shape for leaf in leaves], [leaf.shape for leaf in expected]
+    if shapes != wanted:
+        raise ValueError(
+            f"a checkpoint must fit the run's networks, optimizers and dynamics; {path} holds "
+            f"{len(shapes)} tensors with {sum(map(torch.Size.numel, shapes)):,} numbers, the run "
+            f"{len(wanted)} with {sum(map(torch.Size.numel, wanted)):,}. Resume with the run's own checkpoint."
+        )
+    moved = [leaf.to(one.device, one.dtype) for leaf, one in zip(leaves, expected, strict=True)]
+    return Checkpoint(content["rounds"], content["step"], pytree.tree_unflatten(moved, structure))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(
+            f"a checkpoint must exist to be loaded; there is no {path}. Give another run directory, or train first."
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"a checkpoint must be a whole file written by Saddle; {path} cannot be read "
+            f"({str(error).splitlines()[0][:120]}). Use another checkpoint of the run."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT or "leaves" not in content:
+        found = sorted(content) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(
+            f"a checkpoint must be of Saddle's format {FORMAT}; {path} holds {found}. "
+            "Resume with a checkpoint that this version wrote."
+        )
+    return content

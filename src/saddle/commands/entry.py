@@ -1,0 +1,124 @@
+"""How a command begins and how it refuses: one message, exit status 2, nothing left behind."""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+class Refused(ValueError):
+    """What the user asked for cannot be done; the message says what must hold, what was got, what to do."""
+
+
+def config_directory() -> Path:
+    """``conf/``: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).parents[1]
+    return next(path for path in (package / "conf", package.parents[1] / "conf") if path.is_dir())
+
+
+def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
+    """Compose ``config_name`` from the command line and do ``task``; exits 2 on refused input."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors on to us; Hydra's own report exits 1
+    began = False
+
+    def begin(config: DictConfig) -> Any:
+        nonlocal began
+        began = True
+        settings = HydraConfig.get()
+        try:
+            return task(config)
+        except Refused as error:
+            if settings.mode == RunMode.MULTIRUN:
+                raise  # the other jobs go on; Hydra raises the first error after the last job
+            _remove_if_empty(Path(settings.runtime.output_dir))
+            _refuse(error, str(error))  # here, since Hydra would first print a report of its own
+
+    try:
+        hydra.main(str(config_directory()), config_name, version_base="1.3")(begin)()
+    except Refused as error:
+        _refuse(error, str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        message = str(error).strip().partition("\nConfig search path:")[0]
+        _refuse(error, message + _nearest(message, config_name))
+    except OSError as error:
+        if began:
+            raise  # a fault in the run itself
+        _refuse(error, f"the run directory must be one that can be made and written; got: {error}. Give hydra.run.dir=PATH.")
+
+
+def _refuse(error: Exception, message: str) -> NoReturn:
+    if any(re.fullmatch(r"\+*debug=(true|1|yes)", word, re.IGNORECASE) for word in sys.argv[1:]):
+        raise error
+    print(f"saddle: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what goes wrong while a run is put together into a refusal."""
+    try:
+        yield
+    except Refused:
+        raise
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        where = re.search(r"full_key: (\S+)", str(error))
+        raise Refused(f"{where[1]}: {cause}" if where else str(cause)) from error
+    except (ValueError, TypeError, OSError) as error:
+        raise Refused(str(error)) from error
+
+
+def _remove_if_empty(directory: Path) -> None:
+    """Remove a run directory in which nothing was begun, and parents that were made for it alone."""
+    for path in (directory, *directory.parents[:2]):
+        try:
+            path.rmdir()
+        except OSError:  # not empty, or not there
+            return
+
+
+def _nearest(message: str, config_name: str) -> str:
+    """\"Did you mean\" for an unknown key, group or choice."""
+    if choice := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
+        group, name = choice.groups()
+        known = [path.stem for path in (config_directory() / group).glob("*.yaml")]
+        wanted = name
+    elif key := re.search(r"Could not override '([^']+)'", message):
+        wanted, known = key[1], [name for name in _keys(config_name) if not name.endswith("_")]  # not _target_
+    else:
+        return ""
+    close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+    return f"\nDid you mean {' or '.join(close)}?" if close else ""
+
+
+def _keys(config_name: str) -> list[str]:
+    """All dotted keys of the configuration, with the choices of the command line where they are valid."""
+    chosen = [word for word in sys.argv[1:] if re.fullmatch(r"\w+=[\w\[\],]+", word)]
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(config_directory()), version_base="1.3"):
+        for overrides in (chosen, []):
+            try:
+                return list(_flatten(hydra.compose(config_name, overrides)))
+            except (HydraException, OmegaConfBaseException):
+                continue
+    return []
+
+
+def _flatten(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    for name in config:
+        yield f"{prefix}{name}"
+        node = config._get_node(name)
+        if OmegaConf.is_dict(node) and not node._is_none() and not node._is_interpolation():  # type: ignore[union-attr]
+            yield from _flatten(node, f"{prefix}{name}.")  # type: ignore[arg-type]

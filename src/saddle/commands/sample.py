@@ -1,0 +1,57 @@
+"""``saddle-sample``: samples of a run's generator, as a grid or a folder."""
+
+from omegaconf import DictConfig
+
+from saddle.commands import entry
+
+
+def main() -> None:
+    """Console entry point."""
+    entry.run("sample", sample)
+
+
+def sample(config: DictConfig) -> None:
+    """Draw ``num`` samples and write what was asked for."""
+    from dataclasses import replace
+    from io import BytesIO
+    from pathlib import Path
+
+    import numpy as np
+    from rich.progress import track
+
+    from saddle.commands.evaluate import restore
+    from saddle.records import atomic_write
+    from saddle.reports.pictures import image_file, images_picture, points_picture
+
+    with entry.refusing():
+        if not isinstance(config.num, int) or config.num < 1:
+            raise ValueError(f"num must be a whole number of at least 1; got {config.num}. Give such a number.")
+        if not config.grid and not config.folder:
+            raise ValueError("grid or folder must be given; got neither. Say grid=out.png or folder=samples.")
+        if config.grid and not Path(config.grid).absolute().parent.is_dir():
+            raise ValueError(f"grid must lie in an existing folder; got {config.grid}. Make the folder first.")
+        if config.folder and Path(config.folder).exists() and any(Path(config.folder).iterdir()):
+            raise ValueError(f"folder must be new or empty; got {config.folder} with files in it. Name another.")
+        _, experiment, _, params = restore(config.run, config.checkpoint, config.averaged)
+    samples = replace(experiment.sampler, seed=config.seed)(params, config.num).cpu()
+    of_images = samples.ndim == 4
+    if config.grid:
+        real = experiment.dataset.train[:2500]
+        atomic_write(Path(config.grid), images_picture(real, samples) if of_images else points_picture(real, samples))
+        print(config.grid)
+    if config.folder:
+        folder = Path(config.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if of_images:
+            width = len(str(config.num - 1))
+            for index, image in enumerate(track(samples, "writing")):
+                atomic_write(folder / f"{index:0{width}d}.png", image_file(image))
+        else:
+            content = BytesIO()
+            np.save(content, samples.numpy())
+            atomic_write(folder / "points.npy", content.getvalue())
+        print(config.folder)
+
+
+if __name__ == "__main__":
+    main()

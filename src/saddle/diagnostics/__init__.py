@@ -1,0 +1,1 @@
+"""Diagnostics: what goes on in the game. Imports nothing, so that reading a record needs no torch."""

@@ -1,0 +1,106 @@
+"""Dynamics: who moves when, and from which gradient. The update rule is somebody else's business.
+
+``step(game, players, state, batches) -> (players, state, logs)`` plays one round. A dynamics says
+how many batches a round takes (``num_batches``) and how many generator steps it makes
+(``num_generator_steps``; the run's clock counts these). It never names a loss.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from saddle.game import Batch, Game, Logs, Players
+from saddle.optimizers import UpdateRule
+
+
+def _start(generator: UpdateRule, discriminator: UpdateRule, players: Players) -> Players:
+    return Players(generator.init(players.generator), discriminator.init(players.discriminator))
+
+
+def _gradient_norms(gradients: Players) -> Logs:
+    return {
+        "diag/generator_gradient_norm": gradients.generator.norm(),
+        "diag/discriminator_gradient_norm": gradients.discriminator.norm(),
+    }
+
+
+@dataclass(frozen=True)
+class Simultaneous:
+    """Both players step from the same point on the same batch: 2 gradients a round.
+
+    θ' = θ − η∇_θL_G(θ, ψ),  ψ' = ψ − η∇_ψL_D(θ, ψ). On the bilinear game f = σxy with SGD the
+    iterates grow by √(1 + (ησ)²) a round. Source: Mescheder et al. 2017, arXiv:1705.10461, sec. 2.
+    """
+
+    generator: UpdateRule
+    discriminator: UpdateRule
+    num_batches: ClassVar[int] = 1
+    num_generator_steps: ClassVar[int] = 1
+    num_discriminator_steps: ClassVar[int] = 1
+
+    def init(self, players: Players) -> Players:
+        return _start(self.generator, self.discriminator, players)
+
+    def step(
+        self, game: Game, players: Players, state: Players, batches: tuple[Batch, ...]
+    ) -> tuple[Players, Players, Logs]:
+        (batch,) = batches
+        gradients, logs = game.gradients(players, batch)
+        moved = Players(
+            *(
+                rule.step(gradient, params, memory)
+                for rule, gradient, params, memory in zip(
+                    (self.generator, self.discriminator), gradients, players, state, strict=True
+                )
+            )
+        )
+        players = Players(moved.generator[0], moved.discriminator[0])
+        state = Players(moved.generator[1], moved.discriminator[1])
+        return players, state, {**logs, **_gradient_norms(gradients)}
+
+
+@dataclass(frozen=True)
+class Alternating:
+    """n_D discriminator steps, then n_G generator steps, each on a batch of its own.
+
+    n_D + n_G gradients a round; the generator already sees the moved discriminator. On the
+    bilinear game with SGD and one step each, the iterates stay on a closed orbit for ησ ≤ 2.
+    Source: Goodfellow et al. 2014, arXiv:1406.2661, algorithm 1 (k = n_D, n_G = 1).
+    """
+
+    generator: UpdateRule
+    discriminator: UpdateRule
+    num_discriminator_steps: int = 1
+    num_generator_steps: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("num_discriminator_steps", "num_generator_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} must be at least 1; got {getattr(self, name)}. Give it a whole number."
+                )
+
+    @property
+    def num_batches(self) -> int:
+        return self.num_discriminator_steps + self.num_generator_steps
+
+    def init(self, players: Players) -> Players:
+        return _start(self.generator, self.discriminator, players)
+
+    def step(
+        self, game: Game, players: Players, state: Players, batches: tuple[Batch, ...]
+    ) -> tuple[Players, Players, Logs]:
+        logs: Logs = {}
+        gradient: Tensor
+        for batch in batches[: self.num_discriminator_steps]:
+            gradient, discriminator_logs = game.discriminator_gradient(players, batch)
+            params, memory = self.discriminator.step(gradient, players.discriminator, state.discriminator)
+            players, state = players._replace(discriminator=params), state._replace(discriminator=memory)
+            logs |= {**discriminator_logs, "diag/discriminator_gradient_norm": gradient.norm()}
+        for batch in batches[self.num_discriminator_steps :]:
+            gradient, generator_logs = game.generator_gradient(players, batch)
+            params, memory = self.generator.step(gradient, players.generator, state.generator)
+            players, state = players._replace(generator=params), state._replace(generator=memory)
+            logs |= {**generator_logs, "diag/generator_gradient_norm": gradient.norm()}
+        return players, state, logs

@@ -1,0 +1,118 @@
+"""One generator, measured: samples, one feature pass, every metric, and the protocol of it all."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from saddle.data.dataset import Dataset
+from saddle.data.sampling import LatentLaw
+from saddle.game import Network
+from saddle.models.normalization import for_sampling
+from saddle.randomness import generator
+
+Metric = Callable[[Tensor, Tensor], float | Mapping[str, float]]
+STANDING_BATCHES = 32  # of the training batch size: enough that BatchNorm's means move by under 1 %
+
+
+class Features(Protocol):
+    """Samples to named feature matrices; see ``saddle.features``."""
+
+    def __call__(self, samples: Tensor) -> dict[str, Tensor]: ...
+    def describe(self) -> Mapping[str, str | int]: ...
+    def to(self, device: torch.device | str) -> "Features": ...
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws samples from a generator's vector with standing statistics, always the same ones.
+
+    Args:
+        network: the generator.
+        latents: (num, random) -> latents (num, d).
+        batch_size: of training; BatchNorm's statistics are measured over batches of this size.
+        seed: of the latents. Not the training seed: the latents of every run are the same.
+    """
+
+    network: Network
+    latents: LatentLaw
+    batch_size: int
+    seed: int
+
+    def module(self, params: Tensor) -> nn.Module:
+        """The generator with these parameters (P,), ready to sample."""
+        latents = (
+            self.latents(self.batch_size, generator(self.seed, "standing statistics", index, params.device))
+            for index in range(STANDING_BATCHES)
+        )
+        return for_sampling(self.network, params, latents)
+
+    @torch.no_grad()
+    def __call__(self, params: Tensor, num: int) -> Tensor:
+        """``num`` samples (num, *event); the first m of them do not depend on ``num``."""
+        module = self.module(params)
+        size = 500  # bounds memory
+        batches = (
+            self.latents(size, generator(self.seed, "evaluation", index, params.device))
+            for index in range(-(-num // size))
+        )
+        return torch.cat([module(latent) for latent in batches])[:num]
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Every metric of a generator from one feature pass.
+
+    Args:
+        features: extractor; runs once over the samples, and once over the real ones in ``prepare``.
+        measures: layer -> name -> metric of the two feature matrices of that layer. A metric that
+            returns a mapping contributes its keys, one that returns a number its name.
+        num_samples: generated samples.
+        num_real: real samples, the first so many of the training split.
+        higher_is_better: metric names; the others are better low.
+        floors: metric -> name of the value a perfect sampler would have.
+        best: metrics whose best checkpoint is kept.
+        shown: metrics in the progress bar.
+        real: layer -> features of the real samples, made by ``prepare``.
+    """
+
+    features: Features
+    measures: Mapping[str, Mapping[str, Metric]]
+    num_samples: int
+    num_real: int
+    higher_is_better: Collection[str]
+    floors: Mapping[str, str]
+    best: Collection[str]
+    shown: Collection[str] = ()
+    real: Mapping[str, Tensor] | None = None
+
+    def prepare(self, dataset: Dataset, device: torch.device) -> "Evaluator":
+        """The same with the real side computed, on ``device``."""
+        features = self.features.to(device)
+        real = features(dataset.train[: self.num_real].to(device))
+        return replace(self, features=features, real=real)
+
+    def __call__(self, samples: Tensor) -> dict[str, float]:
+        """Metric name -> value for generated samples (N, *event)."""
+        if self.real is None:
+            raise ValueError("an evaluator must know the real features; got none. Call prepare(dataset, device).")
+        fake = self.features(samples)
+        values: dict[str, float] = {}
+        for layer, metrics in self.measures.items():
+            for name, metric in metrics.items():
+                found = metric(self.real[layer], fake[layer])
+                values |= found if isinstance(found, Mapping) else {name: found}
+        return {name: float(value) for name, value in values.items()}
+
+    def protocol(self, dataset: Dataset, sampler: Sampler) -> dict[str, Any]:
+        """What the numbers were computed from. Numbers of unlike protocols must not be compared."""
+        return {
+            "features": dict(self.features.describe()),
+            "real": f"{dataset.name}, first {min(self.num_real, len(dataset.train))} of the training split",
+            "data_sha256": dataset.digest(),
+            "num_generated": self.num_samples,
+            "evaluation_seed": sampler.seed,
+            "batch_norm": f"standing statistics over {STANDING_BATCHES} batches of {sampler.batch_size}",
+        }

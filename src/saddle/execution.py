@@ -1,0 +1,42 @@
+"""How a round of the game is run: the only file that knows.
+
+A round advances everything that training remembers, the ``TrainingState``: a tree of tensors that
+is replaced and never written to, so an unfinished chunk of rounds is undone by dropping it.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+
+from saddle.averages import AverageState, ExponentialAverage
+from saddle.dynamics import Alternating, Simultaneous
+from saddle.game import Batch, Game, Logs, Players
+
+Dynamics = Simultaneous | Alternating
+
+
+class TrainingState(NamedTuple):
+    players: Players  # of parameter vectors
+    memory: Any  # of the dynamics: optimizer moments and the like
+    average: AverageState  # of the generator
+
+
+Round = Callable[[TrainingState, tuple[Batch, ...]], tuple[TrainingState, Logs]]
+
+
+def start(game: Game, dynamics: Dynamics, average: ExponentialAverage, device: torch.device) -> TrainingState:
+    """The state before the first round, from the modules as they stand."""
+    players = Players(*(vector.to(device) for vector in game.init()))
+    return TrainingState(players, dynamics.init(players), average.init(players.generator))
+
+
+def eager(game: Game, dynamics: Dynamics, average: ExponentialAverage) -> Round:
+    """Plain PyTorch, one operation after the other."""
+
+    def play(state: TrainingState, batches: tuple[Batch, ...]) -> tuple[TrainingState, Logs]:
+        players, memory, logs = dynamics.step(game, state.players, state.memory, batches)
+        average_state = average.step(players.generator, state.average)
+        return TrainingState(players, memory, average_state), logs
+
+    return play

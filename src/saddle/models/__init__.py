@@ -1,0 +1,1 @@
+"""Networks: generators map latents (N, d) to samples, discriminators map samples to logits (N,)."""

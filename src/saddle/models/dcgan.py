@@ -1,0 +1,70 @@
+"""Convolutional players for 28x28 images in the manner of DCGAN.
+
+Weights start from N(0, 0.02²), BatchNorm's scales from N(1, 0.02²), biases from 0.
+Source: Radford et al. 2016, arXiv:1511.06434, secs. 3-4.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from saddle.models.normalization import none
+
+Normalization = Callable[[int], nn.Module]
+
+
+def _initialize(layer: nn.Module) -> None:
+    if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+        nn.init.normal_(layer.weight, 0.0, 0.02)
+    elif isinstance(layer, _BatchNorm):
+        nn.init.normal_(layer.weight, 1.0, 0.02)
+    if getattr(layer, "bias", None) is not None:
+        nn.init.zeros_(layer.bias)
+
+
+class Generator(nn.Module):
+    """Latents (N, d) -> images (N, num_channels, 28, 28) in [−1, 1]: 7x7, then two doublings."""
+
+    def __init__(
+        self, num_latents: int, num_channels: int, width: int, normalization: Normalization = none
+    ) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(num_latents, 2 * width * 7 * 7),
+            nn.Unflatten(1, (2 * width, 7, 7)),
+            normalization(2 * width),
+            nn.ReLU(),
+            nn.ConvTranspose2d(2 * width, width, 4, 2, 1),  # 14x14
+            normalization(width),
+            nn.ReLU(),
+            nn.ConvTranspose2d(width, num_channels, 4, 2, 1),  # 28x28
+            nn.Tanh(),
+        )
+        self.apply(_initialize)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.layers(latents)
+
+
+class Discriminator(nn.Module):
+    """Images (N, num_channels, 28, 28) -> logits (N,): two halvings, then a linear layer.
+
+    BatchNorm, if asked for, spares the first layer as the paper says.
+    """
+
+    def __init__(self, num_channels: int, width: int, normalization: Normalization = none) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(num_channels, width, 4, 2, 1),  # 14x14
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 4, 2, 1),  # 7x7
+            normalization(2 * width),
+            nn.LeakyReLU(0.2),
+            nn.Flatten(),
+            nn.Linear(2 * width * 7 * 7, 1),
+        )
+        self.apply(_initialize)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images).squeeze(-1)

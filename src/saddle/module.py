@@ -1,0 +1,177 @@
+"""GANModule: the one LightningModule. Lightning drives; the game is played in pure functions.
+
+Lightning's "batch" is a chunk: a range of rounds of the game, played in one ``training_step`` with
+no host synchronisation in between. Its optimizer is a shell that runs the chunk. Its
+``global_step`` counts chunks; the clock of a run is ``generator_steps``.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from saddle.averages import ExponentialAverage
+from saddle.data.dataset import Dataset
+from saddle.data.sampling import LatentLaw, draw_batches
+from saddle.execution import Dynamics, TrainingState, eager, start
+from saddle.game import Game
+
+
+class Diverged(RuntimeError):
+    """A loss, gradient or weight stopped being finite."""
+
+
+class ShellOptimizer(torch.optim.Optimizer):
+    """What Lightning needs to count steps: it holds no parameter and only runs the closure."""
+
+    def __init__(self) -> None:
+        super().__init__([torch.nn.Parameter(torch.zeros(()))], {})
+
+    def step(self, closure=None):  # type: ignore[no-untyped-def,override]
+        return closure() if closure else None
+
+
+class GANModule(LightningModule):
+    """A game under training.
+
+    Args:
+        game: the two networks, their loss and penalties.
+        dynamics: who moves when; carries both update rules.
+        average: of the generator's weights.
+        dataset: real samples; they are kept on the device.
+        latents: (num, random) -> latents (num, d).
+        batch_size: N of every batch.
+        seed: of every batch, together with the round.
+        num_steps: generator steps after which the run ends.
+        steps_per_execution: rounds in a chunk. Changes how often losses are read, not the training.
+        periods: generator steps at whose multiples a chunk must end, so that something can happen there.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        dynamics: Dynamics,
+        average: ExponentialAverage,
+        dataset: Dataset,
+        latents: LatentLaw,
+        *,
+        batch_size: int,
+        seed: int,
+        num_steps: int,
+        steps_per_execution: int,
+        periods: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.game, self.dynamics, self.average = game, dynamics, average
+        self.generator, self.discriminator = game.generator.module, game.discriminator.module
+        self.dataset, self.latents = dataset, latents
+        self.batch_size, self.seed, self.num_steps = batch_size, seed, num_steps
+        self.steps_per_execution, self.periods = steps_per_execution, periods
+        self.rounds = 0
+        self.training_state: TrainingState | None = None  # made, or given by a checkpoint, before round 0
+        self.logs: dict[str, float] | None = None  # means over the last chunk; None if it was dropped
+        self.stop_requested = False
+
+    @property
+    def generator_steps(self) -> int:
+        """The clock."""
+        return self.rounds * self.dynamics.num_generator_steps
+
+    @property
+    def images_seen(self) -> int:
+        """Real samples shown to the discriminator, repetitions included."""
+        return self.rounds * self.dynamics.num_discriminator_steps * self.batch_size
+
+    @property
+    def finished(self) -> bool:
+        return self.generator_steps >= self.num_steps
+
+    @property
+    def state(self) -> TrainingState:
+        """Everything that training remembers."""
+        if self.training_state is None:
+            raise RuntimeError("the training state exists once fit has begun; read it from a callback.")
+        return self.training_state
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return ShellOptimizer()
+
+    def on_fit_start(self) -> None:
+        # here, not in __init__: Lightning has moved the networks to the device by now
+        self.dataset = self.dataset.to(self.device)
+        if self.training_state is None:
+            self.training_state = start(self.game, self.dynamics, self.average, self.device)
+        self.training_state = pytree.tree_map(lambda tensor: tensor.to(self.device), self.training_state)
+        self._play = eager(self.game, self.dynamics, self.average)
+
+    def train_dataloader(self) -> Iterator[range]:  # type: ignore[override]
+        return self._chunks()
+
+    def _chunks(self) -> Iterator[range]:
+        """Ranges of rounds from the present one on; each ends at or before every period's multiple."""
+        per_round = self.dynamics.num_generator_steps
+        periods = [self.steps_per_execution, *(period // per_round for period in self.periods)]
+        first, last = self.rounds, self.num_steps // per_round
+        while first < last and not self.stop_requested:
+            end = min(last, *((first // period + 1) * period for period in periods))
+            yield range(first, end)
+            first = end
+
+    def transfer_batch_to_device(self, batch: range, device: torch.device, dataloader_idx: int) -> range:
+        return batch  # nothing in it lives on a device, and Lightning would try to rebuild it as a list
+
+    def training_step(self, chunk: range, batch_idx: int) -> None:
+        self.optimizers().step(closure=lambda: self.play(chunk))  # type: ignore[union-attr,call-arg]
+
+    def play(self, chunk: range) -> None:
+        """Play the rounds of a chunk, or none of them if the run is asked to stop meanwhile.
+
+        Raises:
+            Diverged: naming the first round after which something was not finite, and the player.
+        """
+        state, rows = self.state, []
+        self.logs = None
+        for index in chunk:
+            if self.stop_requested:
+                return  # the chunk's rounds are forgotten: resuming plays them again, alike
+            batches = draw_batches(
+                self.dataset.train, self.latents, self.game,
+                self.batch_size, self.dynamics.num_batches, self.seed, index,
+            )
+            state, logs = self._play(state, batches)
+            rows.append(logs | {
+                "weights/discriminator": state.players.discriminator.sum(),
+                "weights/generator": state.players.generator.sum(),
+            })
+        names = list(rows[0])
+        table = torch.stack([value for row in rows for value in row.values()])  # the chunk's only synchronisation
+        values = table.view(len(rows), len(names)).double().cpu()
+        self._must_be_finite(names, values, chunk)
+        self.training_state, self.rounds = state, chunk.stop
+        means = dict(zip(names, values.mean(0).tolist(), strict=True))
+        self.logs = {name: value for name, value in means.items() if not name.startswith("weights/")}
+
+    def _must_be_finite(self, names: list[str], values: Tensor, chunk: range) -> None:
+        for index, row in zip(chunk, values.tolist(), strict=True):
+            for name, value in zip(names, row, strict=True):
+                if not math.isfinite(value):
+                    kind, _, rest = name.partition("/")
+                    player = "generator" if rest.startswith("generator") else "discriminator"
+                    step = (index + 1) * self.dynamics.num_generator_steps
+                    what = "weights" if kind == "weights" else name
+                    raise Diverged(
+                        f"losses and weights must stay finite; the {player}'s {what} became {value} at "
+                        f"generator step {step}. Lower optimizer.{player}.lr, or bound the discriminator "
+                        "with a penalty such as regularizer=[r1]."
+                    )
+
+    def on_fit_end(self) -> None:
+        """Put the trained parameters back into the modules."""
+        if self.training_state is not None:
+            networks = zip((self.game.generator, self.game.discriminator), self.state.players, strict=True)
+            for network, vector in networks:
+                network.module.load_state_dict(network.unflatten(vector), strict=False)

@@ -1,0 +1,120 @@
+"""One player's update rule: gradient and parameters in, new parameters and state out.
+
+A rule is pure: ``init(params) -> state`` and ``step(gradient, params, state) -> (params, state)``.
+Parameters, gradients and the tensors of a state are vectors (P,). The rule descends: it never
+knows which player it moves, nor when.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+class UpdateRule(Protocol):
+    """What a dynamics asks of an optimizer."""
+
+    def init(self, params: Tensor) -> Any: ...
+    def step(self, gradient: Tensor, params: Tensor, state: Any) -> tuple[Tensor, Any]: ...
+
+
+def _must_lie(name: str, value: float, low: float, below: float) -> None:
+    # a hyperparameter bound to a tensor belongs to an ensemble, which checks its numbers itself
+    if not isinstance(value, Tensor) and not low <= value < below:
+        raise ValueError(
+            f"{name} must lie in [{low:g}, {below:g}); got {value:g}. Choose a value in that range."
+        )
+
+
+class SGDState(NamedTuple):
+    velocity: Tensor  # (P,)
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Gradient descent with heavy-ball momentum of either sign: v ← βv + g, x ← x − η·v.
+
+    Equal to x_{t+1} = x_t − ηg_t + β(x_t − x_{t−1}). Negative β is what Gidel et al. 2019
+    (arXiv:1807.04740) propose for games.
+    """
+
+    lr: float
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        _must_lie("lr", self.lr, 0.0, float("inf"))
+        _must_lie("momentum", self.momentum, -1.0, 1.0)
+
+    def init(self, params: Tensor) -> SGDState:
+        return SGDState(torch.zeros_like(params))
+
+    def step(self, gradient: Tensor, params: Tensor, state: SGDState) -> tuple[Tensor, SGDState]:
+        velocity = self.momentum * state.velocity + gradient
+        return params - self.lr * velocity, SGDState(velocity)
+
+
+class RMSPropState(NamedTuple):
+    square: Tensor  # (P,)
+
+
+@dataclass(frozen=True)
+class RMSProp:
+    """v ← αv + (1 − α)g², x ← x − η·g / (√v + ε), as in ``torch.optim.RMSprop``.
+
+    Source: Tieleman and Hinton 2012, lecture 6.5.
+    """
+
+    lr: float
+    alpha: float = 0.99
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _must_lie("lr", self.lr, 0.0, float("inf"))
+        _must_lie("alpha", self.alpha, 0.0, 1.0)
+
+    def init(self, params: Tensor) -> RMSPropState:
+        return RMSPropState(torch.zeros_like(params))
+
+    def step(self, gradient: Tensor, params: Tensor, state: RMSPropState) -> tuple[Tensor, RMSPropState]:
+        square = state.square.lerp(gradient.square(), 1.0 - self.alpha)
+        return params - self.lr * gradient / (square.sqrt() + self.eps), RMSPropState(square)
+
+
+class AdamState(NamedTuple):
+    mean: Tensor  # (P,)
+    square: Tensor  # (P,)
+    mean_decay: Tensor  # (), β₁ᵗ
+    square_decay: Tensor  # (), β₂ᵗ
+
+
+@dataclass(frozen=True)
+class Adam:
+    """m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², x ← x − η·m̂ / (√v̂ + ε), hats bias-corrected.
+
+    Source: Kingma and Ba 2015, arXiv:1412.6980, algorithm 1.
+    """
+
+    lr: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _must_lie("lr", self.lr, 0.0, float("inf"))
+        _must_lie("beta1", self.beta1, 0.0, 1.0)
+        _must_lie("beta2", self.beta2, 0.0, 1.0)
+
+    def init(self, params: Tensor) -> AdamState:
+        one = torch.ones((), dtype=params.dtype, device=params.device)
+        return AdamState(torch.zeros_like(params), torch.zeros_like(params), one, one)
+
+    def step(self, gradient: Tensor, params: Tensor, state: AdamState) -> tuple[Tensor, AdamState]:
+        mean = state.mean.lerp(gradient, 1.0 - self.beta1)
+        square = state.square.lerp(gradient.square(), 1.0 - self.beta2)
+        mean_decay, square_decay = self.beta1 * state.mean_decay, self.beta2 * state.square_decay
+        # √(v/c) + ε = (√v + ε√c)/√c: the corrections touch scalars, not another pass over vectors
+        root = (1.0 - square_decay).sqrt()
+        rate = self.lr * root / (1.0 - mean_decay)
+        moved = params - rate * (mean / (square.sqrt() + self.eps * root))
+        return moved, AdamState(mean, square, mean_decay, square_decay)

@@ -1,0 +1,57 @@
+"""Penalties on the discriminator's slope ∇ₓD, added to the discriminator's loss.
+
+Every penalty takes ``(discriminator, batch, fake)`` and returns a scalar:
+
+- ``discriminator``: samples (N, *event) -> logits (N,), its parameters bound, with ``slope``;
+- ``batch``: ``batch.real`` is (N, *event), event (2,) for points and (C, H, W) for images;
+- ``fake``: generated samples of the same shape.
+
+Norms run over all of a sample's own axes, so a penalty does not depend on the batch size. Slopes
+have units of logits per unit of data: doubling the data's scale calls for 4 times the weight.
+
+Raises (all): ValueError if the discriminator does not return one logit per sample.
+"""
+
+import torch
+from torch import Tensor
+
+from saddle.game import Batch, BoundDiscriminator
+
+
+def _squared_norm(slope: Tensor) -> Tensor:
+    return slope.flatten(1).square().sum(1)  # (N,)
+
+
+def r1(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: float) -> Tensor:
+    """Squared slope at real samples: ½γ · E[‖∇ₓD(x)‖²]. Exactly 0 for a constant discriminator.
+
+    The factor ½ is the paper's; its authors' code has none, so their 10 is 20 here.
+    Source: Mescheder et al. 2018, arXiv:1801.04406, sec. 4.1.
+    """
+    return 0.5 * gamma * _squared_norm(discriminator.slope(batch.real)).mean()
+
+
+def r2(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: float) -> Tensor:
+    """Squared slope at generated samples: ½γ · E[‖∇ₓD(G(z))‖²].
+
+    Source: Mescheder et al. 2018, arXiv:1801.04406, sec. 4.1.
+    """
+    return 0.5 * gamma * _squared_norm(discriminator.slope(fake)).mean()
+
+
+def wgan_gp(
+    discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, weight: float, target: float = 1.0
+) -> Tensor:
+    """Two-sided penalty on interpolates: λ · E[(‖∇ₓD(x̂)‖ − target)²], x̂ = u·x + (1 − u)·G(z).
+
+    u is uniform on [0, 1), one number a sample (``batch.mix``). At a slope of exactly 0 the norm's
+    gradient is taken as 0, so a constant discriminator has value λ·target² and finite gradients.
+
+    Source: Gulrajani et al. 2017, arXiv:1704.00028, eq. 3 (λ = 10, target 1 there).
+    """
+    mix = batch.mix.view(-1, *[1] * (fake.ndim - 1))
+    squared = _squared_norm(discriminator.slope(mix * batch.real + (1.0 - mix) * fake))
+    positive = squared > 0
+    # two wheres: sqrt never sees 0, where its derivative is infinite
+    norm = torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)  # (N,)
+    return weight * (norm - target).square().mean()

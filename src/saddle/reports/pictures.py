@@ -1,0 +1,109 @@
+"""Samples as PNG files: a grid of images, or points in the plane.
+
+Both return the bytes of a file, equal for equal input, ready for ``records.atomic_write``.
+"""
+
+import io
+import math
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from saddle.features import to_uint8
+
+CELL = 84  # pixels: images smaller than this are enlarged by a whole factor, 3 for 28x28 digits
+MARGIN = 2  # pixels between images
+MARGIN_LEVEL = 128  # mid-grey: seen against black digits' ground and against white
+REAL, GENERATED = "#9a9a9a", "#0072b2"  # grey and the blue of Okabe and Ito: apart for every colour vision
+VIEW_MARGIN = 0.3  # of the real points' extent, on each side: generated points just off the data stay in view
+
+
+def image_grid(images: Tensor, num_columns: int | None = None) -> bytes:
+    """Images row by row in a grid, enlarged without smoothing.
+
+    Args:
+        images: (N, C, H, W) in [-1, 1], at least one, with one channel (grey) or three (RGB).
+        num_columns: by default the least that makes the grid at least as wide as high.
+
+    Raises:
+        ValueError: another shape; a value that is not finite.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise ValueError(
+            f"a grid needs images of shape (N, C, H, W) with N > 0 and C 1 or 3; got {tuple(images.shape)}. "
+            "Draw points with points_picture."
+        )
+    levels = to_uint8(images.detach()).cpu().numpy().transpose(0, 2, 3, 1)  # (N, H, W, C)
+    count, height, width, channels = levels.shape
+    columns = num_columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    factor = max(1, round(CELL / max(height, width)))
+    levels = levels.repeat(factor, axis=1).repeat(factor, axis=2)
+    high, wide = height * factor + MARGIN, width * factor + MARGIN
+    canvas = np.full((rows * high + MARGIN, columns * wide + MARGIN, channels), MARGIN_LEVEL, np.uint8)
+    for index, image in enumerate(levels):
+        top, left = index // columns * high + MARGIN, index % columns * wide + MARGIN
+        canvas[top : top + high - MARGIN, left : left + wide - MARGIN] = image
+    return _png(canvas)
+
+
+def image_file(image: Tensor) -> bytes:
+    """One image (C, H, W) in [-1, 1], C 1 or 3, at its own size: the very levels that features see."""
+    return _png(to_uint8(image.detach()).cpu().numpy().transpose(1, 2, 0))
+
+
+def _png(levels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(levels if levels.shape[2] == 3 else levels[..., 0]).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def points_picture(real: Tensor, generated: Tensor | None = None) -> bytes:
+    """Generated points over real ones, one unit as long across as up.
+
+    The view is fixed by the real points alone, so that pictures of one run can be laid side by side;
+    generated points outside it are counted in the caption.
+
+    Args:
+        real: (N, 2), at least one point, finite.
+        generated: (M, 2), or None for the picture of the data.
+
+    Raises:
+        ValueError: another shape.
+    """
+    for name, points in (("real", real), ("generated", generated)):
+        if points is not None and (points.ndim != 2 or points.shape[1] != 2 or len(points) == 0):
+            raise ValueError(
+                f"{name} points must have shape (N, 2) with N > 0; got {tuple(points.shape)}. "
+                "Give two coordinates, or draw images with image_grid."
+            )
+    real_xy = real.detach().cpu().numpy()
+    low, high = real_xy.min(0), real_xy.max(0)
+    radius = max(float((high - low).max()) / 2, 1e-6) * (1 + 2 * VIEW_MARGIN)  # floor: all points may be one
+    centre = (low + high) / 2
+
+    figure = Figure(figsize=(4.2, 4.4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)  # not pyplot: it keeps figures in a global list
+    axes = figure.add_subplot(aspect="equal")
+    axes.scatter(real_xy[:, 0], real_xy[:, 1], s=9, c=REAL, linewidths=0, label="real")
+    caption = f"{len(real_xy)} real points"
+    if generated is not None:
+        xy = generated.detach().cpu().numpy()
+        inside = int((np.abs(xy - centre) <= radius).all(1).sum())  # NaN is not inside
+        axes.scatter(xy[:, 0], xy[:, 1], s=5, c=GENERATED, alpha=0.5, linewidths=0, label="generated")
+        caption = f"{len(xy)} generated points" + (f", {len(xy) - inside} out of view" * (inside < len(xy)))
+        axes.legend(loc="upper right", fontsize=8, framealpha=0.8, markerscale=1.6)
+    axes.set_title(caption, fontsize=9)
+    axes.set(xlim=(centre[0] - radius, centre[0] + radius), ylim=(centre[1] - radius, centre[1] + radius))
+    axes.tick_params(labelsize=8)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
+
+
+def images_picture(real: Tensor, generated: Tensor | None = None) -> bytes:
+    """The grid of the generated images, or of the real ones where there are none."""
+    return image_grid(real if generated is None else generated)
