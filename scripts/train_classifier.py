@@ -8,6 +8,7 @@ accuracy on the held-out split is too low. A few minutes on one core.
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -64,6 +65,7 @@ def train(data: "Dataset", seed: int, epochs: int, batch_size: int = 100) -> "Di
     import torch
     from rich.progress import track
 
+    from saddle.features import from_uint8, to_uint8
     from saddle.models.classifier import DigitClassifier
     from saddle.randomness import generator, seed_of
 
@@ -86,7 +88,7 @@ def train(data: "Dataset", seed: int, epochs: int, batch_size: int = 100) -> "Di
             optimizer.step()
             schedule.step()
     network.eval()
-    network.standardize(data.train)
+    network.standardize(from_uint8(to_uint8(data.train)))  # as the extractor will see them
     return network
 
 
@@ -121,9 +123,11 @@ def count_right(network: "DigitClassifier", data: "Dataset") -> int:
     """Held-out images whose label is the largest logit."""
     import torch
 
+    from saddle.features import from_uint8, to_uint8
+
     assert data.held_out_labels is not None
     with torch.no_grad():
-        guesses = network(data.held_out).logits.argmax(dim=1)
+        guesses = network(from_uint8(to_uint8(data.held_out))).logits.argmax(dim=1)
     return int((guesses == data.held_out_labels).sum())
 
 
@@ -142,15 +146,17 @@ def store(
     import torch
     from safetensors.torch import save
 
-    metadata = {
-        "image_side": str(data.event_shape[-1]),
-        "held_out_right": f"{num_right} of {len(data.held_out)}",
-        "accuracy": f"{num_right / len(data.held_out):.4f}",
-        "seed": str(seed),
-        "epochs": str(epochs),
+    made_from = {
+        "image_side": data.event_shape[-1],
+        "held_out": len(data.held_out),
+        "held_out_right": num_right,
+        "seed": seed,
+        "epochs": epochs,
         "data_sha256": data.digest(),
         "torch": torch.__version__,
     }
+    # One entry: safetensors writes several in random order, and the file's sha256 names the weights.
+    metadata = {"made_from": json.dumps(made_from, sort_keys=True)}
     path.parent.mkdir(parents=True, exist_ok=True)
     blob = save({name: value.contiguous() for name, value in network.state_dict().items()}, metadata)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:

@@ -5,6 +5,7 @@ the samples' device. It runs in batches of bounded size without gradients, and `
 a number computed from it depends on.
 """
 
+import json
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -70,7 +71,9 @@ def points() -> PointFeatures:
 
 @dataclass(frozen=True, eq=False)
 class ClassifierFeatures:
-    """Layers "features" (N, 64), standardized, and "logits" (N, 10) of a digit classifier, from quantized images.
+    """Layers "features" (N, 64), standardized, and "logits" (N, 10) of a digit classifier.
+
+    Images are quantized first, real ones too.
 
     Args:
         network: images to ``Classified``, in evaluation mode.
@@ -149,6 +152,6 @@ def _classifier(weights: str) -> tuple[DigitClassifier, str, int]:
     network = DigitClassifier().to(torch.float32)
     with as_file(resource) as path, safe_open(path, framework="pt") as stored:
         network.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
-        side = int(stored.metadata()["image_side"])
+        side = json.loads(stored.metadata()["made_from"])["image_side"]
     network.requires_grad_(False).eval()
     return network, sha256(resource.read_bytes()).hexdigest(), side

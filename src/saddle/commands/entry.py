@@ -42,7 +42,7 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         except Refused as error:
             if settings.mode == RunMode.MULTIRUN:
                 raise  # the other jobs go on; Hydra raises the first error after the last job
-            _remove_if_empty(Path(settings.runtime.output_dir))
+            remove_if_empty(Path(settings.runtime.output_dir))
             _refuse(error, str(error))  # here, since Hydra would first print a report of its own
 
     try:
@@ -80,9 +80,12 @@ def refusing() -> Iterator[None]:
         raise Refused(str(error)) from error
 
 
-def _remove_if_empty(directory: Path) -> None:
+def remove_if_empty(directory: Path) -> None:
     """Remove a run directory in which nothing was begun, and parents that were made for it alone."""
+    here = Path.cwd()
     for path in (directory, *directory.parents[:2]):
+        if path in (here, *here.parents):
+            return
         try:
             path.rmdir()
         except OSError:  # not empty, or not there

@@ -180,6 +180,7 @@ def _resume(config: DictConfig) -> "tuple[Record, DictConfig, Experiment, dict[s
             f"a run to resume must be unfinished; {record.directory} has made its {module.num_steps} steps. "
             "Give a larger num_steps to extend it."
         )
+    entry.remove_if_empty(Path(HydraConfig.get().runtime.output_dir))  # Hydra made one for a new run
     record.truncate(module.generator_steps if module.rounds else -1)
     atomic_write(record.config, OmegaConf.to_yaml(own))
     return record, own, experiment, record.read_summary().get("time", {})

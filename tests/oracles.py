@@ -1,0 +1,250 @@
+"""What is known from outside: games small enough to solve, their solutions, and slow literal twins.
+
+The Dirac-GAN (Mescheder et al. 2018, arXiv:1801.04406): data δ₀, generator δ_θ, D(x) = scale·ψx. With the
+Wasserstein loss it is the bilinear game. The papers count D's logits the other way round, as high on
+generated samples; their ψ is the negative of ours, and with it the sign of every product ψθ.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import norm
+from torch import Tensor, nn
+from torch.func import jacrev
+
+from saddle.dynamics import Alternating, Simultaneous
+from saddle.game import AdversarialLoss, Batch, Game, Network, Penalty, Players, functional_gradient
+from saddle.optimizers import SGDState
+
+# ---- games small enough to solve
+
+
+class Point(nn.Module):
+    """The generator of the Dirac-GAN: every latent goes to θ."""
+
+    def __init__(self, theta: float) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor([theta]))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.theta.expand(len(latents), 1)
+
+
+class Linear(nn.Module):
+    """D(x) = scale · Σ ψx, for samples of the shape of ψ: points (1,), or images (C, H, W)."""
+
+    def __init__(self, psi: float | Tensor, scale: float = 1.0) -> None:
+        super().__init__()
+        self.psi = nn.Parameter(torch.as_tensor(psi).clone() if isinstance(psi, Tensor) else torch.tensor([psi]))
+        self.scale = scale
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.scale * (samples * self.psi).flatten(1).sum(1)
+
+
+class Bowl(nn.Module):
+    """D(x) = ½a‖x‖²: the slope at x is a·x."""
+
+    def __init__(self, a: float = 1.0) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor([a]))
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return 0.5 * self.a * samples.flatten(1).square().sum(1)
+
+
+class Affine(nn.Module):
+    """The generator of the linear-quadratic GAN: x = b + az."""
+
+    def __init__(self, a: float, b: float) -> None:
+        super().__init__()
+        self.ab = nn.Parameter(torch.tensor([a, b]))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.ab[1] + self.ab[0] * latents
+
+
+class Quadratic(nn.Module):
+    """The discriminator of the linear-quadratic GAN: D(x) = w₁x + w₂x², at w = 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(2))
+
+    def forward(self, samples: Tensor) -> Tensor:
+        x = samples.squeeze(-1)
+        return self.w[0] * x + self.w[1] * x.square()
+
+
+def dirac_gan(
+    loss: AdversarialLoss,
+    penalties: dict[str, Penalty] | None = None,
+    start: tuple[float, float] = (1.0, -1.0),
+    scale: float = 1.0,
+    differentiate: Callable[..., Any] = functional_gradient,
+) -> Game:
+    """θ and ψ in our sign; the papers' start (1, 1) is (1, −1) here."""
+    theta, psi = start
+    return Game(Network(Point(theta)), Network(Linear(psi, scale)), loss, penalties or {}, differentiate)
+
+
+def dirac_batch(num: int = 1) -> Batch:
+    return Batch(torch.zeros(num, 1), torch.zeros(num, 1), torch.full((num,), 0.5))
+
+
+def trajectory(game: Game, dynamics: Simultaneous | Alternating, num_rounds: int) -> Tensor:
+    """(θ, ψ) before the first round and after every one, shape (num_rounds + 1, 2)."""
+    players = game.init()
+    state, batches = dynamics.init(players), (dirac_batch(),) * dynamics.num_batches
+    path = [torch.cat(players)]
+    for _ in range(num_rounds):
+        players, state, _ = dynamics.step(game, players, state, batches)
+        path.append(torch.cat(players))
+    return torch.stack(path).detach()
+
+
+# ---- Jacobians
+
+
+def field_jacobian(game: Game, batch: Batch) -> Tensor:
+    """Of the vector field v = −gradient, at the players as their modules stand."""
+    players = game.init()
+    size = len(players.generator)
+
+    def field(point: Tensor) -> Tensor:
+        gradients, _ = game.gradients(Players(point[:size], point[size:]), batch)
+        return -torch.cat(gradients)
+
+    return jacrev(field)(torch.cat(players)).detach()
+
+
+def step_jacobian(game: Game, dynamics: Simultaneous | Alternating, batches: Sequence[Batch]) -> Tensor:
+    """Of one round under SGD on (θ, ψ, velocities), from velocity 0 at the players as they stand."""
+    players = game.init()
+    sizes = [len(vector) for vector in players] * 2
+
+    def step(point: Tensor) -> Tensor:
+        theta, psi, theta_velocity, psi_velocity = point.split(sizes)
+        state = Players(SGDState(theta_velocity), SGDState(psi_velocity))
+        moved, state, _ = dynamics.step(game, Players(theta, psi), state, tuple(batches))
+        return torch.cat([*moved, state.generator.velocity, state.discriminator.velocity])
+
+    start = torch.cat([*players, *(torch.zeros_like(vector) for vector in players)])
+    return jacrev(step)(start).detach()
+
+
+def spectral_radius(matrix: Tensor | np.ndarray) -> float:
+    return float(np.abs(np.linalg.eigvals(np.asarray(matrix))).max())
+
+
+def sorted_eigenvalues(matrix: Tensor) -> Tensor:
+    """By real, then by imaginary part; rounded for the order only, so that equal real parts stay paired."""
+    values = np.linalg.eigvals(matrix.numpy()).astype(complex)
+    return torch.from_numpy(values[np.lexsort((values.imag, values.real.round(6)))])
+
+
+# ---- solutions
+
+
+def dirac_r1_eigenvalues(gamma: float, slope: float = 0.5) -> list[complex]:
+    """−γ/2 ± √(γ²/4 − f'(0)²). Source: Mescheder et al. 2018, sec. 4.1 and lemma 4.1."""
+    root = complex(gamma**2 / 4 - slope**2) ** 0.5
+    return [-gamma / 2 - root, -gamma / 2 + root]
+
+
+def bilinear_momentum_operator(
+    s: float, beta: float, alternating: bool, num_discriminator: int = 1, num_generator: int = 1
+) -> np.ndarray:
+    """One round of heavy-ball descent on L_D = xy = −L_G with η = s, acting on (x, y, x₋, y₋).
+
+    Written as x ← x − η·gradient + β(x − x₋), y first if alternating: Gidel et al. 2019, eqs. 4-5.
+    """
+    x_step = np.array([[1 + beta, s, -beta, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+    y_step = np.array([[1, 0, 0, 0], [-s, 1 + beta, 0, -beta], [0, 0, 1, 0], [0, 1, 0, 0.0]])
+    if alternating:
+        power = np.linalg.matrix_power
+        return power(x_step, num_generator) @ power(y_step, num_discriminator)
+    return np.stack([x_step[0], y_step[1], x_step[2], y_step[3]])
+
+
+def dirac_alternating_modulus(h: float, num_discriminator: int, num_generator: int, slope: float = 0.5) -> float:
+    """Spectral radius of alternating descent: 1 − α²/2 ± √((1 − α²/2)² − 1), α = √(n_G n_D)·h·f'(0)."""
+    centre = 1 - num_discriminator * num_generator * (h * slope) ** 2 / 2
+    root = complex(centre**2 - 1) ** 0.5
+    return max(abs(centre + root), abs(centre - root))
+
+
+def linear_quadratic_jacobian(mu: float, sigma: float, slope: float, curvature: float) -> np.ndarray:
+    """Of the field at x = μ + σz, D = 0, on (a, b, w₁, w₂), data N(μ, σ²); f'(0) and 2f''(0) given.
+
+    L_G = −f'(0)·E[D] and L_D = f'(0)·(E_fake D − E_real D) − f''(0)·E[D²] to second order at D = 0, with
+    f''(0) < 0 for the logistic loss. E[x] = b, E[x²] = a² + b². Source: Nagarajan and Kolter 2017, thm 3.1.
+    """
+    cross = slope * np.array([[0.0, 2 * sigma], [1.0, 2 * mu]])  # ∂²E[D]/∂(a, b)∂w
+    second, third = mu**2 + sigma**2, mu**3 + 3 * mu * sigma**2
+    fourth = mu**4 + 6 * mu**2 * sigma**2 + 3 * sigma**4
+    moments = np.array([[second, third], [third, fourth]])
+    return np.block([[np.zeros((2, 2)), cross], [-cross.T, curvature * moments]])
+
+
+def modes_jsd(r: float) -> float:
+    """JSD between uniform on n disjoint modes and uniform on rn of them."""
+    return 0.5 * (r * math.log(2 * r / (1 + r)) + (1 - r) * math.log(2) + math.log(2 / (1 + r)))
+
+
+def gaussian_sample(mean: float, num: int = 2**18) -> Tensor:
+    """Midpoint quantiles of N(mean, 1): an average over them is a quadrature of the expectation."""
+    return torch.from_numpy(norm.ppf((np.arange(num) + 0.5) / num)) + mean
+
+
+# ---- slow literal twins
+
+
+def dirac_path_by_hand(
+    derivative_g: Callable[[float], float],
+    derivative_d: Callable[[float], float],
+    gamma: float,
+    h: float,
+    num_rounds: int,
+    alternating: bool,
+    num_discriminator: int = 1,
+) -> list[tuple[float, float]]:
+    """The Dirac-GAN in the paper's own sign and plain floats: L = f(ψθ) + f(0), v = (−ψf', θf' − γψ).
+
+    ``derivative_g`` and ``derivative_d`` are f' as the generator and as the discriminator see it, at t = ψθ.
+    """
+    theta, psi = 1.0, 1.0
+    path = [(theta, psi)]
+    for _ in range(num_rounds):
+        theta_before = theta
+        if not alternating:
+            theta -= h * psi * derivative_g(psi * theta)
+        for _ in range(num_discriminator):
+            psi_before = psi
+            psi += h * (theta_before * derivative_d(psi * theta_before) - gamma * psi)
+        if alternating:
+            theta -= h * psi * derivative_g(psi * theta)
+        del psi_before
+        path.append((theta, psi))
+    return path
+
+
+def penalty_by_double_backward(discriminator: nn.Module, points: Tensor, of_norm: Callable[[Tensor], Tensor]) -> Tensor:
+    """E[of_norm(‖∇ₓD‖)] as the papers' code writes it: requires_grad_, autograd.grad with create_graph."""
+    points = points.detach().clone().requires_grad_()
+    logits = discriminator(points)
+    (slope,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
+    return of_norm(slope.reshape(len(points), -1).norm(2, dim=1)).mean()
+
+
+def average_by_hand(values: Sequence[float], start: float, beta: float) -> list[float]:
+    """TensorFlow's ExponentialMovingAverage with num_updates, one number at a time."""
+    average, path = start, []
+    for t, value in enumerate(values):
+        decay = min(beta, (1 + t) / (10 + t))
+        average -= (1 - decay) * (average - value)
+        path.append(average)
+    return path
