@@ -23,7 +23,9 @@ CASES = {
 
 def main() -> None:
     """Entry point; torch is imported only once there is work."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["step"], help="step: one training step, eager")
     parser.add_argument("--chunks", type=int, default=40, help="pairs of chunks to time (default 40)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (default 1 2)")
@@ -46,7 +48,9 @@ def main() -> None:
         atomic_write(arguments.output, text + "\n")
 
 
-def hand_written(generator: Any, discriminator: Any, *, lr: float, beta1: float, gamma: float, ema: float) -> Any:
+def hand_written(
+    generator: Any, discriminator: Any, *, lr: float, beta1: float, gamma: float, ema: float
+) -> Any:
     """A careful plain PyTorch training step: non-saturating loss, R1, Adam, EMA; modules and torch.optim.
 
     The forward pass on real samples is shared between loss and penalty, and D's parameters take no
@@ -58,10 +62,12 @@ def hand_written(generator: Any, discriminator: Any, *, lr: float, beta1: float,
     import torch.nn.functional as F
 
     average = deepcopy(generator)
-    optimizers = [torch.optim.Adam(net.parameters(), lr, (beta1, 0.999)) for net in (generator, discriminator)]
+    optimizers = [
+        torch.optim.Adam(net.parameters(), lr, (beta1, 0.999)) for net in (generator, discriminator)
+    ]
     count = 0
 
-    def step(real: torch.Tensor, latent: torch.Tensor, next_latent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(real: Any, latent: Any, next_latent: Any) -> Any:
         nonlocal count
         discriminator.requires_grad_(True)
         real = real.detach().requires_grad_(True)
@@ -119,7 +125,8 @@ def time_steps(case: str, threads: int, num_chunks: int) -> dict[str, Any]:
     experiment = assemble(config)
     module, data = experiment.module, experiment.dataset.train
     adam = config.optimizer.generator
-    step = None
+    settings: Any = OmegaConf.to_container(config.trainer)
+    step: Any = None
     ours: list[float] = []
     theirs: list[float] = []
 
@@ -135,12 +142,16 @@ def time_steps(case: str, threads: int, num_chunks: int) -> dict[str, Any]:
             self.data = data.to(module.device)
             self.began = now()
 
-        def on_train_batch_end(self, trainer: Trainer, module: Any, outputs: Any, batch: range, batch_idx: int) -> None:
+        def on_train_batch_end(
+            self, trainer: Trainer, module: Any, outputs: Any, batch: range, batch_idx: int
+        ) -> None:
             middle = now()
             for _ in batch:
                 num = module.batch_size
                 real = self.data[torch.randint(len(self.data), (num,), device=self.data.device)]
-                latents = [torch.randn(num, config.model.latents.size, device=self.data.device) for _ in range(2)]
+                latents = [
+                    torch.randn(num, config.model.latents.size, device=self.data.device) for _ in range(2)
+                ]
                 losses = step(real, *latents)
             [float(loss) for loss in losses]  # it, too, reads its losses once a chunk
             end = now()
@@ -159,7 +170,7 @@ def time_steps(case: str, threads: int, num_chunks: int) -> dict[str, Any]:
         identity = tracking.Identity("benchmark", "benchmark", 0, [], "benchmark")
         loggers = [instantiate(config.logger.wandb)(record.directory, identity, {})]
         trainer = Trainer(
-            **OmegaConf.to_container(config.trainer),
+            **settings,
             max_epochs=1,
             logger=loggers,
             callbacks=[Log(record, Stopwatch()), Alternate()],

@@ -9,7 +9,7 @@ from torch import Tensor
 
 class AverageState(NamedTuple):
     params: Tensor  # (P,)
-    count: Tensor  # (), updates so far
+    num_updates: Tensor  # ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,6 @@ class ExponentialAverage:
         return AverageState(params.clone(), torch.zeros((), dtype=params.dtype, device=params.device))
 
     def step(self, params: Tensor, state: AverageState) -> AverageState:
-        ramp = (1.0 + state.count) / (10.0 + state.count)
+        ramp = (1.0 + state.num_updates) / (10.0 + state.num_updates)
         beta = ramp.clamp(max=self.beta)
-        return AverageState(params.lerp(state.params, beta), state.count + 1.0)
+        return AverageState(params.lerp(state.params, beta), state.num_updates + 1.0)

@@ -76,7 +76,9 @@ class Log(Callback):
         with self.stopwatch("log"):
             values = module.logs | {"images_seen": float(module.images_seen)}
             self.record.append(module.generator_steps, values)
-            _scalars(trainer, module.generator_steps, values | {"time/seconds_per_step": seconds / len(batch)})
+            _scalars(
+                trainer, module.generator_steps, values | {"time/seconds_per_step": seconds / len(batch)}
+            )
 
 
 class Evaluate(Callback):
@@ -107,6 +109,9 @@ class Evaluate(Callback):
             self.reference = module.dataset.train[: self.num_pictured].cpu()
             atomic_write(self.record.real_sample, self.picture(self.reference, None))
         if module.rounds == 0:
+            with self.stopwatch("evaluate"):
+                held_out = self.evaluator.of_held_out(module.dataset)
+                self.record.append(0, {f"held_out/{name}": value for name, value in held_out.items()})
             self._evaluate(trainer, module)
 
     def on_train_batch_end(  # type: ignore[override]
@@ -139,7 +144,12 @@ class Checkpoint(Callback):
     """
 
     def __init__(
-        self, record: Record, evaluator: Evaluator, every: int, stopwatch: Stopwatch, on_save: Callable[[GANModule], None]
+        self,
+        record: Record,
+        evaluator: Evaluator,
+        every: int,
+        stopwatch: Stopwatch,
+        on_save: Callable[[], object],
     ) -> None:
         self.record, self.evaluator, self.every = record, evaluator, every
         self.stopwatch, self.on_save = stopwatch, on_save
@@ -159,14 +169,21 @@ class Checkpoint(Callback):
         step = module.generator_steps
         with self.stopwatch("checkpoint"):
             for metric in self.evaluator.best:
-                if best_step(self.record.series().get(f"eval/{metric}", {}), metric in self.evaluator.higher_is_better) == step:
+                if (
+                    best_step(
+                        self.record.series().get(f"eval/{metric}", {}),
+                        metric in self.evaluator.higher_is_better,
+                    )
+                    == step
+                ):
                     self._write(module, f"best-{metric}")
             self._write(module, "last")
-            self.on_save(module)
+            self.on_save()
 
     def _write(self, module: GANModule, name: str) -> None:
         path = self.record.checkpoint(name)
-        checkpoints.save(path, module.game, module.rounds, module.generator_steps, module.state)
+        owner = self.record.read_provenance()["run_id"]
+        checkpoints.save(path, module.game, module.rounds, module.generator_steps, module.state, owner)
 
 
 def best_step(values: Mapping[int, float], higher_is_better: bool) -> int | None:
@@ -176,7 +193,7 @@ def best_step(values: Mapping[int, float], higher_is_better: bool) -> int | None
 
 
 class StopOnSignal(Callback):
-    """SIGTERM and Ctrl-C end the run at its next round, with a checkpoint. A second Ctrl-C ends it at once."""
+    """SIGTERM and Ctrl-C end the run at its next round, with a checkpoint; a second Ctrl-C at once."""
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
@@ -214,8 +231,13 @@ class ProgressBar(Callback):
         self.began, self.first = time.perf_counter(), module.generator_steps
         if self.console.is_terminal:
             self.progress = Progress(
-                TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[text]}"),
-                TimeRemainingColumn(), TextColumn("left"), console=self.console,
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TextColumn("{task.fields[text]}"),
+                TimeRemainingColumn(),
+                TextColumn("left"),
+                console=self.console,
             )
             self.progress.start()
             self.task = self.progress.add_task(
@@ -245,7 +267,9 @@ class ProgressBar(Callback):
         return "  ".join(f"{name} {latest[name]:.4g}" for name in self.shown if name in latest)
 
     def _line(self, module: GANModule, text: str) -> None:
-        self.console.print(f"step {module.generator_steps}/{module.num_steps}  {text}", highlight=False, soft_wrap=True)
+        self.console.print(
+            f"step {module.generator_steps}/{module.num_steps}  {text}", highlight=False, soft_wrap=True
+        )
 
     def on_train_end(self, trainer: Trainer, module: GANModule) -> None:  # type: ignore[override]
         self._stop()

@@ -25,12 +25,13 @@ class Checkpoint(NamedTuple):
     state: TrainingState
 
 
-def save(path: Path, game: Game, rounds: int, step: int, state: TrainingState) -> None:
-    """Write a checkpoint, whole or not at all."""
+def save(path: Path, game: Game, rounds: int, step: int, state: TrainingState, owner: str = "") -> None:
+    """Write a checkpoint, whole or not at all. ``owner`` is the identity of the run it belongs to."""
     leaves = [leaf.detach().cpu() for leaf in pytree.tree_leaves(state)]
     on_cpu = pytree.tree_unflatten(leaves, pytree.tree_structure(state))
     content = {
         "format": FORMAT,
+        "owner": owner,
         "rounds": rounds,
         "step": step,
         # views of the leaves: they take no room of their own in the file
@@ -42,13 +43,19 @@ def save(path: Path, game: Game, rounds: int, step: int, state: TrainingState) -
     atomic_write(path, lambda file: torch.save(content, file))
 
 
-def load(path: Path, like: TrainingState) -> Checkpoint:
+def load(path: Path, like: TrainingState, owner: str = "") -> Checkpoint:
     """Read a checkpoint into the structure, and onto the device, of a fresh training state.
 
     Raises:
-        ValueError: the file is missing, truncated, not a checkpoint of Saddle, or of another game.
+        ValueError: the file is missing, truncated, not a checkpoint of Saddle, of another run than
+            ``owner``, or of another game.
     """
     content = _read(path)
+    if content["owner"] != owner:
+        raise ValueError(
+            f"a checkpoint must belong to the run; {path} was written by run {content['owner']!r}, this is "
+            f"run {owner!r}. Put the run's own checkpoint back."
+        )
     leaves = content["leaves"]
     expected, structure = pytree.tree_flatten(like)
     shapes, wanted = [leaf.shape for leaf in leaves], [leaf.shape for leaf in expected]
@@ -56,7 +63,7 @@ def load(path: Path, like: TrainingState) -> Checkpoint:
         raise ValueError(
             f"a checkpoint must fit the run's networks, optimizers and dynamics; {path} holds "
             f"{len(shapes)} tensors with {sum(map(torch.Size.numel, shapes)):,} numbers, the run "
-            f"{len(wanted)} with {sum(map(torch.Size.numel, wanted)):,}. Resume with the run's own checkpoint."
+            f"{len(wanted)} with {sum(map(torch.Size.numel, wanted)):,}. Take the run's own checkpoint."
         )
     moved = [leaf.to(one.device, one.dtype) for leaf, one in zip(leaves, expected, strict=True)]
     return Checkpoint(content["rounds"], content["step"], pytree.tree_unflatten(moved, structure))
@@ -65,7 +72,8 @@ def load(path: Path, like: TrainingState) -> Checkpoint:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(
-            f"a checkpoint must exist to be loaded; there is no {path}. Give another run directory, or train first."
+            f"a checkpoint must exist to be loaded; there is no {path}. "
+            "Give another run directory, or train first."
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -97,7 +97,9 @@ class Evaluator:
     def __call__(self, samples: Tensor) -> dict[str, float]:
         """Metric name -> value for generated samples (N, *event)."""
         if self.real is None:
-            raise ValueError("an evaluator must know the real features; got none. Call prepare(dataset, device).")
+            raise ValueError(
+                "an evaluator must know the real features; got none. Call prepare(dataset, device)."
+            )
         fake = self.features(samples)
         values: dict[str, float] = {}
         for layer, metrics in self.measures.items():
@@ -106,6 +108,13 @@ class Evaluator:
                 values |= found if isinstance(found, Mapping) else {name: found}
         return {name: float(value) for name, value in values.items()}
 
+    def of_held_out(self, dataset: Dataset) -> dict[str, float]:
+        """What held-out real samples score in the generator's place: as many of them, if there are."""
+        return self(self._yardstick(dataset))
+
+    def _yardstick(self, dataset: Dataset) -> Tensor:
+        return dataset.held_out[: self.num_samples]
+
     def protocol(self, dataset: Dataset, sampler: Sampler) -> dict[str, Any]:
         """What the numbers were computed from. Numbers of unlike protocols must not be compared."""
         return {
@@ -113,6 +122,7 @@ class Evaluator:
             "real": f"{dataset.name}, first {min(self.num_real, len(dataset.train))} of the training split",
             "data_sha256": dataset.digest(),
             "num_generated": self.num_samples,
+            "num_held_out": len(self._yardstick(dataset)),
             "evaluation_seed": sampler.seed,
             "batch_norm": f"standing statistics over {STANDING_BATCHES} batches of {sampler.batch_size}",
         }

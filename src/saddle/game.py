@@ -80,8 +80,7 @@ class Network:
         places = [name.rpartition(".") for name in (*self.shapes, *self.num_uniform)]
         layers = [(self.module.get_submodule(owner), key) for owner, _, key in places]
         return [
-            (layer._parameters if key in layer._parameters else layer._buffers, key)
-            for layer, key in layers
+            (layer._parameters if key in layer._parameters else layer._buffers, key) for layer, key in layers
         ]
 
     @cached_property
@@ -152,16 +151,14 @@ class Calculus(NamedTuple):
 def _autograd_gradient(function: LossFunction, vector: Tensor) -> tuple[Tensor, Logs]:
     vector = vector.detach().requires_grad_()
     loss, logs = function(vector)
-    (gradient,) = torch.autograd.grad(loss, vector)
-    return gradient, logs
+    return torch.autograd.grad(loss, vector)[0], logs
 
 
 def _autograd_slope(function: Function, samples: Tensor) -> tuple[Tensor, Tensor]:
     if not samples.requires_grad:  # else they depend on a player, and so does the slope
         samples = samples.detach().requires_grad_()
     values = function(samples)
-    (slope,) = torch.autograd.grad(values.sum(), samples, create_graph=True)
-    return values, slope
+    return values, torch.autograd.grad(values.sum(), samples, create_graph=True)[0]
 
 
 def _functional_gradient(function: LossFunction, vector: Tensor) -> tuple[Tensor, Logs]:
@@ -170,7 +167,7 @@ def _functional_gradient(function: LossFunction, vector: Tensor) -> tuple[Tensor
 
 
 def _functional_slope(function: Function, samples: Tensor) -> tuple[Tensor, Tensor]:
-    values, pull_back = vjp(function, samples)
+    values, pull_back = vjp(function, samples)  # type: ignore[misc]
     (slope,) = pull_back(torch.ones_like(values))
     return values, slope
 
@@ -208,9 +205,9 @@ class BoundDiscriminator:
         for known, _, slope in self._known:
             if known is samples and slope is not None:
                 return slope
-        logits, slope = self._calculus.slope(self._one_per_sample, samples)
-        self._known.insert(0, (samples, logits, slope))
-        return slope
+        logits, found = self._calculus.slope(self._one_per_sample, samples)
+        self._known.insert(0, (samples, logits, found))
+        return found
 
     def _one_per_sample(self, samples: Tensor) -> Tensor:
         logits = self._function(samples)

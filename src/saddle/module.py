@@ -7,6 +7,7 @@ no host synchronisation in between. Its optimizer is a shell that runs the chunk
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
@@ -30,7 +31,7 @@ class ShellOptimizer(torch.optim.Optimizer):
     def __init__(self) -> None:
         super().__init__([torch.nn.Parameter(torch.zeros(()))], {})
 
-    def step(self, closure=None):  # type: ignore[no-untyped-def,override]
+    def step(self, closure: Any = None) -> Any:
         return closure() if closure else None
 
 
@@ -108,7 +109,7 @@ class GANModule(LightningModule):
         self.training_state = pytree.tree_map(lambda tensor: tensor.to(self.device), self.training_state)
         self._play = eager(self.game, self.dynamics, self.average)
 
-    def train_dataloader(self) -> Iterator[range]:  # type: ignore[override]
+    def train_dataloader(self) -> Iterator[range]:
         return self._chunks()
 
     def _chunks(self) -> Iterator[range]:
@@ -125,7 +126,7 @@ class GANModule(LightningModule):
         return batch  # nothing in it lives on a device, and Lightning would try to rebuild it as a list
 
     def training_step(self, chunk: range, batch_idx: int) -> None:
-        self.optimizers().step(closure=lambda: self.play(chunk))  # type: ignore[union-attr,call-arg]
+        self.optimizers().step(closure=lambda: self.play(chunk))  # type: ignore[union-attr]
 
     def play(self, chunk: range) -> None:
         """Play the rounds of a chunk, or none of them if the run is asked to stop meanwhile.
@@ -139,17 +140,25 @@ class GANModule(LightningModule):
             if self.stop_requested:
                 return  # the chunk's rounds are forgotten: resuming plays them again, alike
             batches = draw_batches(
-                self.dataset.train, self.latents, self.game,
-                self.batch_size, self.dynamics.num_batches, self.seed, index,
+                self.dataset.train,
+                self.latents,
+                self.game,
+                self.batch_size,
+                self.dynamics.num_batches,
+                self.seed,
+                index,
             )
             state, logs = self._play(state, batches)
-            rows.append(logs | {
-                "weights/discriminator": state.players.discriminator.sum(),
-                "weights/generator": state.players.generator.sum(),
-            })
+            rows.append(
+                logs
+                | {
+                    "weights/discriminator": state.players.discriminator.sum(),
+                    "weights/generator": state.players.generator.sum(),
+                }
+            )
         names = list(rows[0])
-        table = torch.stack([value for row in rows for value in row.values()])  # the chunk's only synchronisation
-        values = table.view(len(rows), len(names)).double().cpu()
+        table = torch.stack([value for row in rows for value in row.values()])
+        values = table.view(len(rows), len(names)).double().cpu()  # the chunk's one synchronisation
         self._must_be_finite(names, values, chunk)
         self.training_state, self.rounds = state, chunk.stop
         means = dict(zip(names, values.mean(0).tolist(), strict=True))

@@ -329,13 +329,15 @@ def summarize(
     """Each evaluation metric over the whole run, since its best alone hides a collapse.
 
     Args:
-        series: of which ``eval/*`` (averaged generator) and ``eval_raw/*`` (raw one) are read.
+        series: of which ``eval/*`` (averaged generator), ``eval_raw/*`` (raw one) and ``held_out/*``
+            (real samples) are read.
         higher_is_better: metric names without ``eval/``; all others are better low.
         floors: metric -> name of the series holding a perfect sampler's value, which is shown beside it and
             is no metric itself.
 
     Returns:
-        ``{"metrics": {name: {...}}, "raw": {name: last value}}``, of every metric higher_is_better, best,
+        ``{"metrics": {name: {...}}, "raw": {name: last value}, "held_out": {name: value}}``, where
+        held_out is what held-out real samples score in the generator's place. Of every metric higher_is_better, best,
         step_of_best (the earliest), last, last_step, num_evaluations, floor (its last value), and
 
         - area: under the curve by the trapezoid rule over generator steps, divided by the steps between
@@ -369,12 +371,15 @@ def summarize(
             "num_evaluations": len(values),
             "floor": floor,
         }
-    raw = {
-        name.removeprefix("eval_raw/"): list(values.values())[-1]
-        for name, values in series.items()
-        if name.startswith("eval_raw/")
+    beside = {
+        part: {
+            name.removeprefix(prefix): list(values.values())[-1]
+            for name, values in series.items()
+            if name.startswith(prefix)
+        }
+        for part, prefix in (("raw", "eval_raw/"), ("held_out", "held_out/"))
     }
-    return {"metrics": strict(metrics), "raw": strict(raw)}
+    return strict({"metrics": metrics, **beside})
 
 
 def add_times(earlier: Mapping[str, float], session: Mapping[str, float]) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """From a configuration to the objects of a run, checked against each other before anything starts."""
 
 from hashlib import sha256
-from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -77,14 +76,17 @@ def config_hash(config: DictConfig) -> str:
     """Short name of the question that a run asks: its configuration without the seed."""
     content = OmegaConf.to_container(config, resolve=True)
     assert isinstance(content, dict)
-    question = OmegaConf.create({key: content[key] for key in sorted(content, key=str) if key not in NOT_THE_EXPERIMENT})
-    return sha256(OmegaConf.to_yaml(question, sort_keys=True).encode()).hexdigest()[:10]
+    question = {key: value for key, value in content.items() if key not in NOT_THE_EXPERIMENT}
+    text = OmegaConf.to_yaml(OmegaConf.create(question), sort_keys=True)
+    return sha256(text.encode()).hexdigest()[:10]
 
 
 def _check_numbers(config: DictConfig) -> None:
     for key in ("num_steps", "steps_per_execution", "evaluate_every", "checkpoint_every"):
         if not isinstance(config[key], int) or config[key] < 1:
-            raise ValueError(f"{key} must be a whole number of at least 1; got {config[key]}. Give such a number.")
+            raise ValueError(
+                f"{key} must be a whole number of at least 1; got {config[key]}. Give such a number."
+            )
     if config.trainer.get("devices", 1) != 1:
         raise ValueError(
             f"a run must use one device; got trainer.devices={config.trainer.devices}. "
@@ -93,7 +95,7 @@ def _check_numbers(config: DictConfig) -> None:
     for name, penalty in config.regularizer.items():
         for key in ("gamma", "weight"):
             value = penalty.get(key, 0)
-            if not isinstance(value, Real) or not value >= 0:
+            if not isinstance(value, int | float) or not value >= 0:
                 raise ValueError(
                     f"regularizer.{name}.{key} must be a number of at least 0; got {value}. "
                     f"Give such a number, or leave {name} out of regularizer=[...]."
@@ -121,7 +123,10 @@ def _check_shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig
     try:
         made = tuple(game.generate(players, batch).shape[1:])
     except RuntimeError as error:
-        raise ValueError(f"the generator must accept latents {tuple(batch.latent.shape)}; got: {error}") from error
+        raise ValueError(
+            f"the generator must accept latents {tuple(batch.latent.shape)}; got: "
+            f"{str(error).splitlines()[0]}. Set model.generator.num_latents to model.latents.size."
+        ) from error
     if made != dataset.event_shape:
         raise ValueError(
             f"the model must make samples of the data's shape, {dataset.event_shape} for {dataset.name}; "

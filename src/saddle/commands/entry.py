@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -55,7 +55,8 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     except OSError as error:
         if began:
             raise  # a fault in the run itself
-        _refuse(error, f"the run directory must be one that can be made and written; got: {error}. Give hydra.run.dir=PATH.")
+        must = "the run directory must be one that can be made and written"
+        _refuse(error, f"{must}; got: {error}. Give hydra.run.dir=PATH.")
 
 
 def _refuse(error: Exception, message: str) -> NoReturn:
@@ -93,13 +94,16 @@ def remove_if_empty(directory: Path) -> None:
 
 
 def _nearest(message: str, config_name: str) -> str:
-    """\"Did you mean\" for an unknown key, group or choice."""
+    """A "did you mean" for an unknown key, group or choice."""
     if choice := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
         group, name = choice.groups()
         known = [path.stem for path in (config_directory() / group).glob("*.yaml")]
         wanted = name
     elif key := re.search(r"Could not override '([^']+)'", message):
-        wanted, known = key[1], [name for name in _keys(config_name) if not name.endswith("_")]  # not _target_
+        wanted, known = (
+            key[1],
+            [name for name in _keys(config_name) if not name.endswith("_")],
+        )  # not _target_
     else:
         return ""
     close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
@@ -113,15 +117,15 @@ def _keys(config_name: str) -> list[str]:
     with hydra.initialize_config_dir(str(config_directory()), version_base="1.3"):
         for overrides in (chosen, []):
             try:
-                return list(_flatten(hydra.compose(config_name, overrides)))
+                content = OmegaConf.to_container(hydra.compose(config_name, overrides), resolve=False)
+                return list(_flatten(content))  # type: ignore[arg-type]
             except (HydraException, OmegaConfBaseException):
                 continue
     return []
 
 
-def _flatten(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    for name in config:
+def _flatten(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in config.items():
         yield f"{prefix}{name}"
-        node = config._get_node(name)
-        if OmegaConf.is_dict(node) and not node._is_none() and not node._is_interpolation():  # type: ignore[union-attr]
-            yield from _flatten(node, f"{prefix}{name}.")  # type: ignore[arg-type]
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")

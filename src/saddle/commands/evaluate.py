@@ -47,9 +47,11 @@ def restore(run: str, checkpoint: str, averaged: bool) -> Restored:
             f"checkpoint must be one of the run's: {', '.join(names)}; got {checkpoint}. Choose one of them."
         )
     experiment = assemble(config)
-    device = torch.device("cuda" if torch.cuda.is_available() and config.trainer.accelerator != "cpu" else "cpu")
+    device = torch.device(
+        "cuda" if torch.cuda.is_available() and config.trainer.accelerator != "cpu" else "cpu"
+    )
     fresh = start(experiment.game, experiment.dynamics, experiment.average, device)
-    found = checkpoints.load(path, like=fresh)
+    found = checkpoints.load(path, fresh, record.read_provenance()["run_id"])
     experiment.game.generator.module.to(device)
     params = found.state.average.params if averaged else found.state.players.generator
     return Restored(record, experiment, found.step, params)
@@ -77,7 +79,9 @@ def evaluate(config: DictConfig) -> None:
         _at_least_two(config.num_real, "num_real")
         record, experiment, step, params = restore(config.run, config.checkpoint, config.averaged)
         if config.output and not Path(config.output).absolute().parent.is_dir():
-            raise ValueError(f"output must lie in an existing folder; got {config.output}. Make the folder first.")
+            raise ValueError(
+                f"output must lie in an existing folder; got {config.output}. Make the folder first."
+            )
     evaluator = replace(
         experiment.evaluator,
         num_samples=config.num_samples or experiment.evaluator.num_samples,
@@ -100,18 +104,26 @@ def evaluate(config: DictConfig) -> None:
     for key, value in protocol.items():
         console.print(f"{key}: {value}", highlight=False, soft_wrap=True)
     if not same:
-        console.print("The run recorded its numbers under another protocol: they cannot be compared with these.")
+        console.print(
+            "The run recorded its numbers under another protocol: they cannot be compared with these."
+        )
     if config.output:
         content: dict[str, Any] = {
-            "run": config.run, "checkpoint": config.checkpoint, "averaged": config.averaged, "step": step,
-            "metrics": values, "protocol": protocol,
+            "run": config.run,
+            "checkpoint": config.checkpoint,
+            "averaged": config.averaged,
+            "step": step,
+            "metrics": values,
+            "protocol": protocol,
         }
         atomic_write(Path(config.output), json.dumps(strict(content), indent=2) + "\n")
 
 
 def _at_least_two(value: int | None, key: str) -> None:
     if value is not None and (not isinstance(value, int) or value < 2):
-        raise ValueError(f"{key} must be a whole number of at least 2; got {value}. Give such a number or null.")
+        raise ValueError(
+            f"{key} must be a whole number of at least 2; got {value}. Give such a number or null."
+        )
 
 
 if __name__ == "__main__":

@@ -25,19 +25,27 @@ def sample(config: DictConfig) -> None:
 
     with entry.refusing():
         if not isinstance(config.num, int) or config.num < 1:
-            raise ValueError(f"num must be a whole number of at least 1; got {config.num}. Give such a number.")
+            raise ValueError(
+                f"num must be a whole number of at least 1; got {config.num}. Give such a number."
+            )
         if not config.grid and not config.folder:
             raise ValueError("grid or folder must be given; got neither. Say grid=out.png or folder=samples.")
         if config.grid and not Path(config.grid).absolute().parent.is_dir():
-            raise ValueError(f"grid must lie in an existing folder; got {config.grid}. Make the folder first.")
+            raise ValueError(
+                f"grid must lie in an existing folder; got {config.grid}. Make the folder first."
+            )
         if config.folder and Path(config.folder).exists() and any(Path(config.folder).iterdir()):
-            raise ValueError(f"folder must be new or empty; got {config.folder} with files in it. Name another.")
+            raise ValueError(
+                f"folder must be new or empty; got {config.folder} with files in it. Name another."
+            )
         _, experiment, _, params = restore(config.run, config.checkpoint, config.averaged)
     samples = replace(experiment.sampler, seed=config.seed)(params, config.num).cpu()
     of_images = samples.ndim == 4
     if config.grid:
         real = experiment.dataset.train[:2500]
-        atomic_write(Path(config.grid), images_picture(real, samples) if of_images else points_picture(real, samples))
+        atomic_write(
+            Path(config.grid), images_picture(real, samples) if of_images else points_picture(real, samples)
+        )
         print(config.grid)
     if config.folder:
         folder = Path(config.folder)

@@ -1,14 +1,21 @@
 """``saddle-train``: one run, from a configuration to a record that can be judged."""
 
+import logging
 import sys
-import time
-from typing import TYPE_CHECKING, Any
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from saddle.commands import entry
 
 if TYPE_CHECKING:
+    from pytorch_lightning import Callback, Trainer
+    from rich.console import Console
+
+    from saddle.callbacks import StopOnSignal, Stopwatch
     from saddle.commands.compose import Experiment
     from saddle.records import Record
 
@@ -21,135 +28,93 @@ def main() -> None:
     entry.run("train", train)
 
 
+class Run(NamedTuple):
+    """A run about to start, or to go on."""
+
+    record: "Record"
+    config: DictConfig  # the run's own, resolved
+    experiment: "Experiment"
+    earlier: dict[str, float]  # seconds by part of the sessions before this one
+
+
+class Outcome(NamedTuple):
+    status: str
+    exit_status: int
+    message: str | None = None
+
+
 def train(config: DictConfig) -> float | None:
     """Train, and return the last value of the metric whose best checkpoint is kept (for sweepers)."""
-    began = time.perf_counter()
-    import logging
-    import warnings
-
-    from pytorch_lightning import Trainer
     from rich.console import Console
 
-    from saddle import callbacks, tracking
-    from saddle.module import Diverged
-    from saddle.records import add_times
+    from saddle import tracking
+    from saddle.callbacks import StopOnSignal, Stopwatch
     from saddle.reports.page import write_report
-    from saddle.reports.pictures import images_picture, points_picture
 
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    # of Lightning's own tree utilities, and of its wish for worker processes: neither is about the run
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", module="pytorch_lightning.*", message=".*does not have many workers.*")
-    stopwatch = callbacks.Stopwatch(started=began)
+    _quieten()
+    stopwatch, stop = Stopwatch(), StopOnSignal()
     with entry.refusing(), stopwatch("setup"):
         if config.on_divergence not in ON_DIVERGENCE:
             raise ValueError(
-                f"on_divergence must be one of {', '.join(ON_DIVERGENCE)}; got {config.on_divergence}. Choose one of them."
+                f"on_divergence must be one of {', '.join(ON_DIVERGENCE)}; got {config.on_divergence}. "
+                "Choose one of them."
             )
-        exit_status_if_diverged = ON_DIVERGENCE[config.on_divergence]
-        record, config, experiment, earlier = _resume(config) if config.resume else _begin(config)
-        identity = _identity(record, config)
-        content: Any = OmegaConf.to_container(config, resolve=True)
-        trainer = Trainer(
-            **content["trainer"],
-            max_epochs=1,  # the module's clock ends the epoch
-            logger=[
-                make(record.directory, identity, content)
-                for name, make in _instantiated(config.logger).items()
-            ],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-    module, evaluator, sampler = experiment.module, experiment.evaluator, experiment.sampler
-    protocol = evaluator.protocol(experiment.dataset, sampler)
-
-    def summarize(status: str, exit_status: int | None = None, message: str | None = None) -> dict[str, Any]:
-        series = record.series()
-        kept = {
-            metric: {"step": step, "value": series[f"eval/{metric}"][step], "file": f"checkpoints/best-{metric}.ckpt"}
-            for metric in evaluator.best
-            if (step := callbacks.best_step(series.get(f"eval/{metric}", {}), metric in evaluator.higher_is_better)) is not None
-        }
-        return record.write_summary(
-            status=status, exit_status=exit_status, message=message,
-            step=module.generator_steps, num_steps=module.num_steps, images_seen=module.images_seen,
-            higher_is_better=evaluator.higher_is_better, floors=evaluator.floors,
-            time=add_times(earlier, stopwatch.total()), protocol=protocol, best_checkpoints=kept,
-        )
-
-    picture, num_pictured = (images_picture, 64) if experiment.dataset.train.ndim == 4 else (points_picture, 2500)
-    evaluate = callbacks.Evaluate(
-        record, evaluator, sampler, config.evaluate_every, picture, num_pictured, stopwatch
-    )
-    stop = callbacks.StopOnSignal()
-    trainer.callbacks.extend([  # type: ignore[attr-defined]
-        callbacks.Log(record, stopwatch),
-        evaluate,
-        callbacks.Checkpoint(record, evaluator, config.checkpoint_every, stopwatch, lambda _: summarize("running")),
-        stop,
-        callbacks.ProgressBar(evaluate, tuple(evaluator.shown)),
-    ])
-    status, exit_status, message = "failed", 1, None
+        run = _resume(config) if config.resume else _begin(config)
+        trainer = _trainer(run, stop, stopwatch)
+    outcome = Outcome("failed", 1)
     try:
-        trainer.fit(module)
-        status, exit_status = "finished", 0
-        if stop.received is not None and not module.finished:
-            status, exit_status = "interrupted", 128 + stop.received
-            message = f"stopped by {stop.received.name} at generator step {module.generator_steps}; resume={record.directory} goes on"
-    except Diverged as error:
-        status, exit_status = "diverged", exit_status_if_diverged
-        message = f"{error} The last checkpoint is {record.checkpoint('last')}."
+        outcome = _fit(trainer, run, stop, ON_DIVERGENCE[config.on_divergence])
     except BaseException as error:
-        message = f"{type(error).__name__}: {error}"
+        outcome = Outcome("failed", 1, f"{type(error).__name__}: {error}")
         raise
     finally:
         with stopwatch("report"):
-            summary = summarize(status, exit_status, message)
-            write_report(record)
-        summary = summarize(status, exit_status, message)  # with the report's own seconds
-        tracking.finish(trainer.loggers, summary, exit_status)
-    console = Console()
-    _print_results(console, record, summary)
-    if message:
-        print(f"saddle: {message}", file=sys.stderr)
-    if exit_status:
-        sys.exit(exit_status)
-    return summary["metrics"].get(next(iter(evaluator.best), ""), {}).get("last")
+            _summarize(run, stopwatch, outcome)
+            write_report(run.record)
+        summary = _summarize(run, stopwatch, outcome)  # again, with the seconds of the report
+        tracking.finish(trainer.loggers, summary, outcome.exit_status)
+    _print_results(Console(), run.record, summary)
+    if outcome.message:
+        print(f"saddle: {outcome.message}", file=sys.stderr)
+    if outcome.exit_status:
+        sys.exit(outcome.exit_status)
+    return summary["metrics"].get(next(iter(run.experiment.evaluator.best), ""), {}).get("last")
 
 
-def _begin(config: DictConfig) -> "tuple[Record, DictConfig, Experiment, dict[str, float]]":
-    from pathlib import Path
+def _quieten() -> None:
+    """Silence what Lightning says about itself at every start; it must be imported before."""
+    import pytorch_lightning  # noqa: F401
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+
+def _begin(config: DictConfig) -> Run:
+    """A new run: nothing is written before all of its parts fit."""
     from secrets import token_hex
-
-    from hydra.core.hydra_config import HydraConfig
 
     from saddle import records, tracking
     from saddle.commands.compose import assemble
     from saddle.provenance import provenance
 
-    config = OmegaConf.create(OmegaConf.to_container(config, resolve=True))  # type: ignore[assignment]
-    if "wandb" in config.logger:
-        tracking.must_have_wandb_key(config.logger.mode)
-    experiment = assemble(config)
-    record = records.create(
-        Path(HydraConfig.get().runtime.output_dir),
-        OmegaConf.to_yaml(config),
-        {"run_id": token_hex(4), **provenance(sys.argv, experiment.dataset.digest())},
-    )
-    return record, config, experiment, {}
+    own = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    assert isinstance(own, DictConfig)
+    if "wandb" in own.logger:
+        tracking.must_have_wandb_key(own.logger.mode)
+    experiment = assemble(own)
+    identity = {"run_id": token_hex(4)}  # in the tracker, where a resumed run goes on under it
+    origin = provenance(sys.argv, experiment.dataset.digest())
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    return Run(records.create(directory, OmegaConf.to_yaml(own), identity | origin), own, experiment, {})
 
 
-def _resume(config: DictConfig) -> "tuple[Record, DictConfig, Experiment, dict[str, float]]":
+def _resume(config: DictConfig) -> Run:
     """A run as its last checkpoint left it.
 
     Raises:
         ValueError: it is finished, its checkpoint cannot be used, or its configuration is asked to change.
     """
-    from pathlib import Path
-
-    from hydra.core.hydra_config import HydraConfig
-
     from saddle import checkpoints, tracking
     from saddle.commands.compose import assemble
     from saddle.execution import start
@@ -169,66 +134,157 @@ def _resume(config: DictConfig) -> "tuple[Record, DictConfig, Experiment, dict[s
     if "wandb" in own.logger:
         tracking.must_have_wandb_key(own.logger.mode)
     experiment = assemble(own)
-    module = experiment.module
-    trained = any(row.step > 0 for row in record.rows())
-    if trained or record.checkpoint("last").exists():  # else killed before its first step: begin again
+    module, last = experiment.module, record.checkpoint("last")
+    # without rows beyond step 0 it was killed before its first checkpoint, and begins again
+    if last.exists() or any(row.step > 0 for row in record.rows()):
         fresh = start(experiment.game, experiment.dynamics, experiment.average, module.device)
-        found = checkpoints.load(record.checkpoint("last"), like=fresh)
+        found = checkpoints.load(last, fresh, record.read_provenance()["run_id"])
         module.training_state, module.rounds = found.state, found.rounds
     if module.finished:
         raise ValueError(
             f"a run to resume must be unfinished; {record.directory} has made its {module.num_steps} steps. "
             "Give a larger num_steps to extend it."
         )
-    entry.remove_if_empty(Path(HydraConfig.get().runtime.output_dir))  # Hydra made one for a new run
-    record.truncate(module.generator_steps if module.rounds else -1)
+    entry.remove_if_empty(Path(HydraConfig.get().runtime.output_dir))  # Hydra made it, for a new run
+    record.truncate(module.generator_steps if last.exists() else -1)
     atomic_write(record.config, OmegaConf.to_yaml(own))
-    return record, own, experiment, record.read_summary().get("time", {})
+    return Run(record, own, experiment, record.read_summary()["time"])
 
 
-def _instantiated(loggers: DictConfig) -> dict[str, Any]:
+def _trainer(run: Run, stop: "StopOnSignal", stopwatch: "Stopwatch") -> "Trainer":
     from hydra.utils import instantiate
+    from pytorch_lightning import Trainer
 
-    return {name: instantiate(node) for name, node in loggers.items() if OmegaConf.is_dict(node)}
-
-
-def _identity(record: "Record", config: DictConfig) -> Any:
+    from saddle import callbacks, tracking
     from saddle.commands.compose import config_hash
-    from saddle.tracking import Identity
+    from saddle.reports.pictures import images_picture, points_picture
 
-    started = record.read_provenance()["run_id"]
-    return Identity(config.name, config_hash(config), config.seed, list(config.tags), started)
+    record, config, experiment, _ = run
+    evaluator = experiment.evaluator
+    of_images = experiment.dataset.train.ndim == 4
+    evaluate = callbacks.Evaluate(
+        record,
+        evaluator,
+        experiment.sampler,
+        config.evaluate_every,
+        images_picture if of_images else points_picture,
+        64 if of_images else 2500,
+        stopwatch,
+    )
+    in_order: list[Callback] = [
+        callbacks.Log(record, stopwatch),
+        evaluate,
+        callbacks.Checkpoint(
+            record,
+            evaluator,
+            config.checkpoint_every,
+            stopwatch,
+            lambda: _summarize(run, stopwatch, Outcome("running", 0)),
+        ),
+        stop,
+        callbacks.ProgressBar(evaluate, tuple(evaluator.shown)),
+    ]
+    content: Any = OmegaConf.to_container(config, resolve=True)
+    identity = tracking.Identity(
+        config.name,
+        config_hash(config),
+        config.seed,
+        tuple(config.tags),
+        record.read_provenance()["run_id"],
+    )
+    loggers = [
+        instantiate(node)(record.directory, identity, content)
+        for node in config.logger.values()
+        if OmegaConf.is_dict(node)
+    ]
+    return Trainer(
+        **content["trainer"],
+        max_epochs=1,  # the module's own clock ends the epoch
+        logger=loggers,
+        callbacks=in_order,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
 
 
-def _print_results(console: Any, record: "Record", summary: dict[str, Any]) -> None:
+def _fit(trainer: "Trainer", run: Run, stop: "StopOnSignal", exit_status_if_diverged: int) -> Outcome:
+    from saddle.module import Diverged
+
+    module, record = run.experiment.module, run.record
+    try:
+        trainer.fit(module)
+    except Diverged as error:
+        message = f"{error} The last checkpoint is {record.checkpoint('last')}."
+        return Outcome("diverged", exit_status_if_diverged, message)
+    if stop.received is not None and not module.finished:
+        message = (
+            f"stopped by {stop.received.name} at generator step {module.generator_steps}; "
+            f"resume={record.directory} goes on"
+        )
+        return Outcome("interrupted", 128 + stop.received, message)
+    return Outcome("finished", 0)
+
+
+def _summarize(run: Run, stopwatch: "Stopwatch", outcome: Outcome) -> dict[str, Any]:
+    from saddle.callbacks import best_step
+    from saddle.records import add_times
+
+    record, module, evaluator = run.record, run.experiment.module, run.experiment.evaluator
+    series = record.series()
+    kept = {}
+    for metric in evaluator.best:
+        values = series.get(f"eval/{metric}", {})
+        step = best_step(values, metric in evaluator.higher_is_better)
+        if step is not None:
+            kept[metric] = {"step": step, "value": values[step], "file": f"checkpoints/best-{metric}.ckpt"}
+    return record.write_summary(
+        status=outcome.status,
+        exit_status=None if outcome.status == "running" else outcome.exit_status,
+        message=outcome.message,
+        step=module.generator_steps,
+        num_steps=module.num_steps,
+        images_seen=module.images_seen,
+        higher_is_better=evaluator.higher_is_better,
+        floors=evaluator.floors,
+        time=add_times(run.earlier, stopwatch.total()),
+        protocol=evaluator.protocol(run.experiment.dataset, run.experiment.sampler),
+        best_checkpoints=kept,
+    )
+
+
+def _print_results(console: "Console", record: "Record", summary: dict[str, Any]) -> None:
     from rich.table import Table
 
     def show(value: float | None) -> str:
         return "-" if value is None else f"{value:.4g}"
 
     series = record.series()
-    table = Table(title=f"{record.directory.name}: {summary['status']} at generator step {summary['step']}")
+    table = Table(title=f"{summary['status']} at generator step {summary['step']}")
     table.add_column("metric")
-    for column in ("step 0", "best", "at step", "last", "raw G", "perfect"):
+    for column in ("step 0", "best", "at step", "last", "raw G", "real"):
         table.add_column(column, justify="right")
     for name, found in summary["metrics"].items():
         table.add_row(
             f"{name} {'↑' if found['higher_is_better'] else '↓'}",
-            show(series[f"eval/{name}"].get(0)), show(found["best"]), str(found["step_of_best"]),
-            show(found["last"]), show(summary["raw"].get(name)), show(found["floor"]),
+            show(series[f"eval/{name}"].get(0)),
+            show(found["best"]),
+            str(found["step_of_best"]),
+            show(found["last"]),
+            show(summary["raw"].get(name)),
+            show(summary["held_out"].get(name)),
         )
     console.print(table)
-    seconds = summary["time"]
-    console.print(
-        f"verdict: {summary['verdict']['word']}: {summary['verdict']['reason']}\n"
-        f"time: {seconds['total']:.0f} s, of which training {seconds.get('train', 0):.0f} s, "
+    seconds, verdict = summary["time"], summary["verdict"]
+    lines = [
+        f"verdict: {verdict['word']}: {verdict['reason']}",
+        f"time:    {seconds['total']:.0f} s, of which training {seconds.get('train', 0):.0f} s, "
         f"evaluation {seconds.get('evaluate', 0):.0f} s",
-        highlight=False, soft_wrap=True,
-    )
-    samples = list(record.read_samples().values())
-    console.print(f"report:  {record.report}", highlight=False, soft_wrap=True)
-    if samples:
-        console.print(f"samples: {samples[-1]}", highlight=False, soft_wrap=True)
+        f"report:  {record.report}",
+        *[f"samples: {path}" for path in list(record.read_samples().values())[-1:]],
+    ]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,10 @@ Normalization = Callable[[int], nn.Module]
 
 
 def _initialize(layer: nn.Module) -> None:
-    if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-        nn.init.normal_(layer.weight, 0.0, 0.02)
-    elif isinstance(layer, _BatchNorm):
-        nn.init.normal_(layer.weight, 1.0, 0.02)
-    if getattr(layer, "bias", None) is not None:
-        nn.init.zeros_(layer.bias)
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | _BatchNorm):
+        nn.init.normal_(layer.weight, 1.0 if isinstance(layer, _BatchNorm) else 0.0, 0.02)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 class Generator(nn.Module):

@@ -41,7 +41,7 @@ def curve(
         values: generator step -> value, steps ascending. A value that is not finite breaks the line and is
             marked by a cross at the foot.
         step_of_best: marked by a ring.
-        floor: a horizontal dashed line: the value of a perfect sampler.
+        floor: a horizontal dashed line: what real data scores.
     """
     label = _in_words(name, values)
     values = _thin(values)

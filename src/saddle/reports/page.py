@@ -52,9 +52,10 @@ def page(record: Record) -> str:
         summary=summary,
         metrics=metrics,
         raw=summary.get("raw", {}),
+        held_out=summary.get("held_out", {}),
         floors=any(metric["floor"] is not None for metric in metrics.values()),
         lost=[name for name, metric in metrics.items() if _has_lost(metric)],
-        groups=_groups(series, metrics, max(summary.get("num_steps", 0), summary.get("step", 0))),
+        groups=_groups(series, metrics, summary.get("held_out", {}), max(summary.get("num_steps", 0), summary.get("step", 0))),
         real=_picture(record.real_sample),
         frames=_frames(record.read_samples()),
         protocol=flat(summary.get("protocol", {})),
@@ -78,18 +79,19 @@ def flat(tree: Any, prefix: str = "") -> dict[str, str]:
     return found
 
 
-def _groups(series: Series, metrics: dict[str, Any], last_step: int) -> list[dict[str, Any]]:
-    """Panels by the first part of their name; a floor has none, it is drawn within its metric's."""
+def _groups(
+    series: Series, metrics: dict[str, Any], held_out: dict[str, Any], last_step: int
+) -> list[dict[str, Any]]:
+    """Panels by the first part of their name; what real data scores is a line within its metric's."""
     last_step = max([last_step, *(max(values) for values in series.values())])
     groups: dict[str, list[dict[str, Any]]] = {group: [] for group in GROUPS}
     for name, values in series.items():
         group, _, short = name.partition("/")
-        if group == "eval_raw" or (group == "eval" and short not in metrics):
+        if group in ("eval_raw", "held_out") or (group == "eval" and short not in metrics):
             continue
         metric = metrics.get(short, {}) if group == "eval" else {}
-        svg = curve(
-            name, values, last_step, step_of_best=metric.get("step_of_best"), floor=metric.get("floor")
-        )
+        real = held_out.get(short) if group == "eval" else None
+        svg = curve(name, values, last_step, step_of_best=metric.get("step_of_best"), floor=real)
         last = list(values.values())[-1]
         groups.setdefault(group, []).append(
             {"name": short or name, "last": last, "metric": metric, "svg": svg}
