@@ -73,7 +73,8 @@ def train(config: DictConfig) -> float | None:
             write_report(run.record)
         summary = _summarize(run, stopwatch, outcome)  # again, with the seconds of the report
         tracking.finish(trainer.loggers, summary, outcome.exit_status)
-    _print_results(Console(), run.record, summary)
+    # a pipe has no width of its own, and the table needs more than the 80 columns assumed for one
+    _print_results(Console(width=None if sys.stdout.isatty() else 120), run.record, summary)
     if outcome.message:
         print(f"saddle: {outcome.message}", file=sys.stderr)
     if outcome.exit_status:
@@ -262,7 +263,7 @@ def _print_results(console: "Console", record: "Record", summary: dict[str, Any]
     series = record.series()
     table = Table(title=f"{summary['status']} at generator step {summary['step']}")
     table.add_column("metric")
-    for column in ("step 0", "best", "at step", "last", "raw G", "real"):
+    for column in ("step 0", "best", "at step", "last", "raw G", "real", "floor"):
         table.add_column(column, justify="right")
     for name, found in summary["metrics"].items():
         table.add_row(
@@ -273,6 +274,7 @@ def _print_results(console: "Console", record: "Record", summary: dict[str, Any]
             show(found["last"]),
             show(summary["raw"].get(name)),
             show(summary["held_out"].get(name)),
+            show(found["floor"]),
         )
     console.print(table)
     seconds, verdict = summary["time"], summary["verdict"]
