@@ -5,15 +5,29 @@ is replaced and never written to, so an unfinished chunk of rounds is undone by 
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
 from saddle.averages import AverageState, ExponentialAverage
-from saddle.dynamics import Alternating, Simultaneous
 from saddle.game import Batch, Game, Logs, Players
 
-Dynamics = Simultaneous | Alternating
+
+class Dynamics(Protocol):
+    """Who moves when; see ``saddle.dynamics``."""
+
+    @property
+    def num_batches(self) -> int: ...
+    @property
+    def num_generator_steps(self) -> int: ...
+    @property
+    def num_discriminator_steps(self) -> int: ...
+    @property
+    def num_gradients(self) -> int: ...
+    def init(self, players: Players) -> Any: ...
+    def step(
+        self, game: Game, players: Players, state: Any, batches: tuple[Batch, ...]
+    ) -> tuple[Players, Any, Logs]: ...
 
 
 class TrainingState(NamedTuple):

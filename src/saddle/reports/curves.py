@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 320, 150  # user units of the view box; the page scales them
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 20  # margins, for the labels
 MAX_DOTS = 40  # above this a curve is drawn as a line alone
 MAX_BUCKETS = 240  # a longer curve keeps the least and the greatest value of each bucket: about one a pixel
-LOG_RATIO = 50  # greatest over least from which a positive curve is drawn on a logarithmic axis
+LOG_RATIO = 30.0  # below it a linear axis still shows the small end
 
 
 def number(value: float | None) -> str:

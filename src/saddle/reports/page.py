@@ -55,7 +55,12 @@ def page(record: Record) -> str:
         held_out=summary.get("held_out", {}),
         floors=any(metric["floor"] is not None for metric in metrics.values()),
         lost=[name for name, metric in metrics.items() if _has_lost(metric)],
-        groups=_groups(series, metrics, summary.get("held_out", {}), max(summary.get("num_steps", 0), summary.get("step", 0))),
+        groups=_groups(
+            series,
+            metrics,
+            summary.get("held_out", {}),
+            max(summary.get("num_steps", 0), summary.get("step", 0)),
+        ),
         real=_picture(record.real_sample),
         frames=_frames(record.read_samples()),
         protocol=flat(summary.get("protocol", {})),

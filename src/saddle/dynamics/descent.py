@@ -1,28 +1,11 @@
-"""Dynamics: who moves when, and from which gradient. The update rule is somebody else's business.
-
-``step(game, players, state, batches) -> (players, state, logs)`` plays one round. A dynamics says
-how many batches a round takes (``num_batches``) and how many generator steps it makes
-(``num_generator_steps``; the run's clock counts these). It never names a loss.
-"""
+"""Plain descent: both players at once, or one after the other."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
+from saddle.dynamics.moves import Rules, gradient_norms, move, start
 from saddle.game import Batch, Game, Logs, Players
 from saddle.optimizers import UpdateRule
-
-
-def _start(generator: UpdateRule, discriminator: UpdateRule, players: Players) -> Players:
-    return Players(generator.init(players.generator), discriminator.init(players.discriminator))
-
-
-def _gradient_norms(gradients: Players) -> Logs:
-    return {
-        "diag/generator_gradient_norm": gradients.generator.norm(),
-        "diag/discriminator_gradient_norm": gradients.discriminator.norm(),
-    }
 
 
 @dataclass(frozen=True)
@@ -38,26 +21,19 @@ class Simultaneous:
     num_batches: ClassVar[int] = 1
     num_generator_steps: ClassVar[int] = 1
     num_discriminator_steps: ClassVar[int] = 1
+    num_gradients: ClassVar[int] = 2
 
     def init(self, players: Players) -> Players:
-        return _start(self.generator, self.discriminator, players)
+        return start(Rules(self.generator, self.discriminator), players)
 
     def step(
         self, game: Game, players: Players, state: Players, batches: tuple[Batch, ...]
     ) -> tuple[Players, Players, Logs]:
         (batch,) = batches
         gradients, logs = game.gradients(players, batch)
-        moved = Players(
-            *(
-                rule.step(gradient, params, memory)
-                for rule, gradient, params, memory in zip(
-                    (self.generator, self.discriminator), gradients, players, state, strict=True
-                )
-            )
-        )
-        players = Players(moved.generator[0], moved.discriminator[0])
-        state = Players(moved.generator[1], moved.discriminator[1])
-        return players, state, {**logs, **_gradient_norms(gradients)}
+        rules = Rules(self.generator, self.discriminator)
+        players, state = move(rules, gradients, players, state)
+        return players, state, logs | gradient_norms(gradients)
 
 
 @dataclass(frozen=True)
@@ -85,14 +61,17 @@ class Alternating:
     def num_batches(self) -> int:
         return self.num_discriminator_steps + self.num_generator_steps
 
+    @property
+    def num_gradients(self) -> int:
+        return self.num_batches
+
     def init(self, players: Players) -> Players:
-        return _start(self.generator, self.discriminator, players)
+        return start(Rules(self.generator, self.discriminator), players)
 
     def step(
         self, game: Game, players: Players, state: Players, batches: tuple[Batch, ...]
     ) -> tuple[Players, Players, Logs]:
         logs: Logs = {}
-        gradient: Tensor
         for batch in batches[: self.num_discriminator_steps]:
             gradient, discriminator_logs = game.discriminator_gradient(players, batch)
             params, memory = self.discriminator.step(gradient, players.discriminator, state.discriminator)
