@@ -7,7 +7,6 @@ generated samples; their ψ is the negative of ours, and with it the sign of eve
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +14,8 @@ from scipy.stats import norm
 from torch import Tensor, nn
 from torch.func import jacrev
 
-from saddle.dynamics import Alternating, Simultaneous
-from saddle.game import AdversarialLoss, Batch, Game, Network, Penalty, Players, functional_gradient
+from saddle.execution import Dynamics
+from saddle.game import FUNCTIONAL, AdversarialLoss, Batch, Calculus, Game, Network, Penalty, Players
 from saddle.optimizers import SGDState
 
 # ---- games small enough to solve
@@ -84,18 +83,18 @@ def dirac_gan(
     penalties: dict[str, Penalty] | None = None,
     start: tuple[float, float] = (1.0, -1.0),
     scale: float = 1.0,
-    differentiate: Callable[..., Any] = functional_gradient,
+    calculus: Calculus = FUNCTIONAL,
 ) -> Game:
     """θ and ψ in our sign; the papers' start (1, 1) is (1, −1) here."""
     theta, psi = start
-    return Game(Network(Point(theta)), Network(Linear(psi, scale)), loss, penalties or {}, differentiate)
+    return Game(Network(Point(theta)), Network(Linear(psi, scale)), loss, penalties or {}, calculus)
 
 
 def dirac_batch(num: int = 1) -> Batch:
     return Batch(torch.zeros(num, 1), torch.zeros(num, 1), torch.full((num,), 0.5))
 
 
-def trajectory(game: Game, dynamics: Simultaneous | Alternating, num_rounds: int) -> Tensor:
+def trajectory(game: Game, dynamics: Dynamics, num_rounds: int) -> Tensor:
     """(θ, ψ) before the first round and after every one, shape (num_rounds + 1, 2)."""
     players = game.init()
     state, batches = dynamics.init(players), (dirac_batch(),) * dynamics.num_batches
@@ -121,7 +120,7 @@ def field_jacobian(game: Game, batch: Batch) -> Tensor:
     return jacrev(field)(torch.cat(players)).detach()
 
 
-def step_jacobian(game: Game, dynamics: Simultaneous | Alternating, batches: Sequence[Batch]) -> Tensor:
+def step_jacobian(game: Game, dynamics: Dynamics, batches: Sequence[Batch]) -> Tensor:
     """Of one round under SGD on (θ, ψ, velocities), from velocity 0 at the players as they stand."""
     players = game.init()
     sizes = [len(vector) for vector in players] * 2
@@ -223,11 +222,9 @@ def dirac_path_by_hand(
         if not alternating:
             theta -= h * psi * derivative_g(psi * theta)
         for _ in range(num_discriminator):
-            psi_before = psi
             psi += h * (theta_before * derivative_d(psi * theta_before) - gamma * psi)
         if alternating:
             theta -= h * psi * derivative_g(psi * theta)
-        del psi_before
         path.append((theta, psi))
     return path
 

@@ -6,8 +6,10 @@ generator's step says so by ``paired = True``; for every other loss that step ne
 real samples. σ is the logistic function and softplus(t) = log(1 + eᵗ) = −log σ(−t).
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -117,25 +119,125 @@ class Hinge:
         return -fake_logits.mean()
 
 
+def logistic(margin: Tensor) -> Tensor:
+    """softplus(−t): how much a margin t falls short, by the logistic loss."""
+    return softplus(-margin)
+
+
+def squared(margin: Tensor) -> Tensor:
+    """(t − 1)², no factor ½."""
+    return (margin - 1.0).square()
+
+
+def hinged(margin: Tensor) -> Tensor:
+    """max(0, 1 − t)."""
+    return F.relu(1.0 - margin)
+
+
+Form = Callable[[Tensor], Tensor]
+
+
+def _real_logits(real_logits: Tensor | None) -> Tensor:
+    if real_logits is None:
+        raise ValueError(
+            "a relativistic generator loss must be given real_logits; got None. "
+            "Pass D's logits on real samples."
+        )
+    return real_logits
+
+
 @dataclass(frozen=True)
 class Relativistic:
     """Relativistic pairing (RpGAN): D ranks the i-th real sample above the i-th fake one.
 
-    L_D = E[softplus(−(D(x) − D(G(z))))],  L_G = E[softplus(−(D(G(z)) − D(x)))].
+    L_D = E[φ(D(x) − D(G(z)))],  L_G = E[φ(D(G(z)) − D(x))], φ one of ``logistic``, ``squared``, ``hinged``.
 
-    Blind to a common shift of the logits; log 2 for a constant D. With r of the modes held by G,
-    the optimal L_D is r log 2. Source: Jolicoeur-Martineau 2018, arXiv:1807.00734, eqs. 8-9.
+    Blind to a common shift of the logits. Logistic: log 2 for a constant D, and r log 2 for the optimal
+    D if G holds a share r of equal modes. Source: Jolicoeur-Martineau 2018, arXiv:1807.00734, eqs. 8-9.
     """
 
+    form: Form = logistic
     paired: ClassVar[bool] = True
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return softplus(fake_logits - real_logits).mean()
+        return self.form(real_logits - fake_logits).mean()
 
     def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
-        if real_logits is None:
-            raise ValueError(
-                "the relativistic generator loss must be given real_logits; got None. "
-                "Pass D's logits on real samples."
-            )
-        return softplus(real_logits - fake_logits).mean()
+        return self.form(fake_logits - _real_logits(real_logits)).mean()
+
+
+@dataclass(frozen=True)
+class RelativisticAverage:
+    """Relativistic average (RaGAN): D ranks each sample against the mean of the other kind.
+
+    L_D = E[φ(D(x) − E D(G(z)))] + E[φ(E D(x) − D(G(z)))], L_G the same with real and fake exchanged,
+    φ one of ``logistic`` (RaSGAN), ``squared`` (RaLSGAN), ``hinged`` (RaHingeGAN). No factor ½.
+
+    Blind to a common shift of the logits. The means are over the batch, so the value depends on the
+    batch size. Source: Jolicoeur-Martineau 2018, arXiv:1807.00734, eqs. 10-11.
+    """
+
+    form: Form = logistic
+    paired: ClassVar[bool] = True
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return (
+            self.form(real_logits - fake_logits.mean()).mean()
+            + self.form(real_logits.mean() - fake_logits).mean()
+        )
+
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+        return self.discriminator(fake_logits, _real_logits(real_logits))
+
+
+class Divergence(NamedTuple):
+    """An f-divergence D_f(p‖q) = E_q[f(p/q)] as f-GAN trains it.
+
+    D's logit v becomes the dual variable t = activation(v), and ``conjugate(v)`` is f*(activation(v)),
+    simplified so that nothing cancels. The best v is where activation(v) = f'(p/q).
+    """
+
+    activation: Callable[[Tensor], Tensor]
+    conjugate: Callable[[Tensor], Tensor]
+
+
+def _identity(logits: Tensor) -> Tensor:
+    return logits
+
+
+KULLBACK_LEIBLER = Divergence(_identity, lambda logits: (logits - 1.0).exp())
+"""f(u) = u log u, f*(t) = e^{t−1}. Best v: 1 + log p/q. e^v overflows float32 above v = 89."""
+
+REVERSE_KULLBACK_LEIBLER = Divergence(lambda logits: -(-logits).exp(), lambda logits: logits - 1.0)
+"""f(u) = −log u, t = −e^{−v}, f*(t) = −1 − log(−t). Best v: log p/q."""
+
+PEARSON = Divergence(_identity, lambda logits: 0.25 * logits.square() + logits)
+"""f(u) = (u − 1)², f*(t) = t²/4 + t. Best v: 2(p/q − 1)."""
+
+SQUARED_HELLINGER = Divergence(lambda logits: -(-logits).expm1(), lambda logits: logits.expm1())
+"""f(u) = (√u − 1)², t = 1 − e^{−v}, f*(t) = t/(1 − t). Best v: ½ log p/q."""
+
+JENSEN_SHANNON = Divergence(
+    lambda logits: math.log(2.0) - softplus(-logits), lambda logits: softplus(logits) - math.log(2.0)
+)
+"""f(u) = −(u + 1) log((1 + u)/2) + u log u, t = log 2 − softplus(−v), f*(t) = −log(2 − eᵗ).
+Best v: log p/q. The value is 2 JSD in nats, twice the usual Jensen-Shannon divergence."""
+
+
+@dataclass(frozen=True)
+class FGAN:
+    """The variational game of an f-divergence: zero-sum, −L_D is a lower bound on D_f(p‖q).
+
+    L_D = −E[g(D(x))] + E[f*(g(D(G(z))))],  L_G = −E[f*(g(D(G(z))))], g the output activation.
+
+    At the optimal D, L_D = −D_f. Source: Nowozin et al. 2016, arXiv:1606.00709, eq. 6 and table 6.
+    """
+
+    divergence: Divergence
+    paired: ClassVar[bool] = False
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return self.divergence.conjugate(fake_logits).mean() - self.divergence.activation(real_logits).mean()
+
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+        return -self.divergence.conjugate(fake_logits).mean()

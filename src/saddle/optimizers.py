@@ -35,8 +35,9 @@ class SGDState(NamedTuple):
 class SGD:
     """Gradient descent with heavy-ball momentum of either sign: v ← βv + g, x ← x − η·v.
 
-    Equal to x_{t+1} = x_t − ηg_t + β(x_t − x_{t−1}). Negative β is what Gidel et al. 2019
-    (arXiv:1807.04740) propose for games.
+    Equal to x_{t+1} = x_t − ηg_t + β(x_t − x_{t−1}). Negative β damps games.
+
+    Source: Polyak 1964; for games Gidel et al. 2019, arXiv:1807.04740, sec. 4.
     """
 
     lr: float
@@ -118,3 +119,71 @@ class Adam:
         rate = self.lr * root / (1.0 - mean_decay)
         moved = params - rate * (mean / (square.sqrt() + self.eps * root))
         return moved, AdamState(mean, square, mean_decay, square_decay)
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay: x ← (1 − η·λ)x, then Adam's step.
+
+    Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2 (with ``torch.optim.AdamW``'s
+    convention that λ is multiplied by η).
+    """
+
+    lr: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        self._adam  # noqa: B018  its own checks
+        _must_lie("weight_decay", self.weight_decay, 0.0, float("inf"))
+
+    @property
+    def _adam(self) -> Adam:
+        return Adam(self.lr, self.beta1, self.beta2, self.eps)
+
+    def init(self, params: Tensor) -> AdamState:
+        return self._adam.init(params)
+
+    def step(self, gradient: Tensor, params: Tensor, state: AdamState) -> tuple[Tensor, AdamState]:
+        return self._adam.step(gradient, (1.0 - self.lr * self.weight_decay) * params, state)
+
+
+class OptimisticAdamState(NamedTuple):
+    adam: AdamState
+    past: Tensor  # (P,), the last step that plain Adam would have made
+    started: Tensor  # (), 0 before the first step, then 1
+
+
+@dataclass(frozen=True)
+class OptimisticAdam:
+    """Optimistic mirror descent on Adam's steps dₜ: x ← x + 2dₜ − dₜ₋₁. The first step is d₀.
+
+    Source: Daskalakis et al. 2018, arXiv:1711.00141, algorithm 1 (which starts from d₋₁ = 0, so that its
+    first step alone is twice as long).
+    """
+
+    lr: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        self._adam  # noqa: B018  its own checks
+
+    @property
+    def _adam(self) -> Adam:
+        return Adam(self.lr, self.beta1, self.beta2, self.eps)
+
+    def init(self, params: Tensor) -> OptimisticAdamState:
+        zero = torch.zeros((), dtype=params.dtype, device=params.device)
+        return OptimisticAdamState(self._adam.init(params), torch.zeros_like(params), zero)
+
+    def step(
+        self, gradient: Tensor, params: Tensor, state: OptimisticAdamState
+    ) -> tuple[Tensor, OptimisticAdamState]:
+        moved, adam = self._adam.step(gradient, params, state.adam)
+        now = moved - params
+        step = now + state.started * (now - state.past)
+        return params + step, OptimisticAdamState(adam, now, torch.ones_like(state.started))

@@ -337,8 +337,9 @@ def summarize(
 
     Returns:
         ``{"metrics": {name: {...}}, "raw": {name: last value}, "held_out": {name: value}}``, where
-        held_out is what held-out real samples score in the generator's place. Of every metric higher_is_better, best,
-        step_of_best (the earliest), last, last_step, num_evaluations, floor (its last value), and
+        held_out is what held-out real samples score in the generator's place. Of every metric
+        higher_is_better, best, step_of_best (the earliest), last, last_step, num_evaluations, floor (its
+        last value), and
 
         - area: under the curve by the trapezoid rule over generator steps, divided by the steps between
           first and last evaluation: a mean over the run in the metric's own units, comparable between runs

@@ -13,6 +13,7 @@ Raises (all): ValueError if the discriminator does not return one logit per samp
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from saddle.game import Batch, BoundDiscriminator
@@ -20,6 +21,18 @@ from saddle.game import Batch, BoundDiscriminator
 
 def _squared_norm(slope: Tensor) -> Tensor:
     return slope.flatten(1).square().sum(1)  # (N,)
+
+
+def _norm(slope: Tensor) -> Tensor:
+    squared = _squared_norm(slope)
+    positive = squared > 0
+    # two wheres: sqrt never sees 0, where its derivative is infinite
+    return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)  # (N,)
+
+
+def _interpolate(batch: Batch, fake: Tensor) -> Tensor:
+    mix = batch.mix.view(-1, *[1] * (fake.ndim - 1))
+    return mix * batch.real + (1.0 - mix) * fake  # (N, *event)
 
 
 def r1(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: float) -> Tensor:
@@ -49,9 +62,24 @@ def wgan_gp(
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028, eq. 3 (λ = 10, target 1 there).
     """
-    mix = batch.mix.view(-1, *[1] * (fake.ndim - 1))
-    squared = _squared_norm(discriminator.slope(mix * batch.real + (1.0 - mix) * fake))
-    positive = squared > 0
-    # two wheres: sqrt never sees 0, where its derivative is infinite
-    norm = torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)  # (N,)
-    return weight * (norm - target).square().mean()
+    return weight * (_norm(discriminator.slope(_interpolate(batch, fake))) - target).square().mean()
+
+
+def wgan_lp(
+    discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, weight: float, target: float = 1.0
+) -> Tensor:
+    """One-sided penalty on interpolates: λ · E[max(0, ‖∇ₓD(x̂)‖ − target)²], x̂ as for ``wgan_gp``.
+
+    Exactly 0, with gradient 0, where the slope is below the target.
+    Source: Petzka et al. 2018, arXiv:1709.08894, eq. 8.
+    """
+    excess = F.relu(_norm(discriminator.slope(_interpolate(batch, fake))) - target)
+    return weight * excess.square().mean()
+
+
+def zero_centered(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
+    """Squared slope on interpolates: λ · E[‖∇ₓD(x̂)‖²], x̂ as for ``wgan_gp``. No factor ½.
+
+    Source: Thanh-Tung et al. 2019, arXiv:1902.03984, eq. 9 (λ = 100 for images, 10 for points there).
+    """
+    return weight * _squared_norm(discriminator.slope(_interpolate(batch, fake))).mean()

@@ -83,11 +83,12 @@ def train(config: DictConfig) -> float | None:
 
 
 def _quieten() -> None:
-    """Silence what Lightning says about itself at every start; it must be imported before."""
+    """Silence what Lightning and torch say about themselves; Lightning must be imported before."""
     import pytorch_lightning  # noqa: F401
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # torch.func.jvp's own first import
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
 

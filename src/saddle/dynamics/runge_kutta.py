@@ -1,7 +1,7 @@
 """The game as the differential equation dω/dt = −ξ(ω), integrated with more than Euler's accuracy.
 
 The step size is each rule's ``lr``; with plain SGD a round is one step of the integrator. All stages
-see the same batch. Source: Qin et al. 2020, arXiv:2010.15040, algorithm 1 (ODE-GAN).
+see the same batch.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,8 @@ class RungeKutta2:
     """Heun's method: the mean of the gradients here and one Euler step ahead. 4 gradients a round.
 
     On the bilinear game |λ|² = 1 + s⁴/4: still outward, but less than Euler's 1 + s².
+
+    Source: Qin et al. 2020, arXiv:2010.15040, algorithm 1.
     """
 
     generator: UpdateRule
@@ -56,6 +58,8 @@ class RungeKutta4:
     """The classical fourth-order method. 8 gradients a round.
 
     On the bilinear game |λ|² = 1 − s⁶/72 + s⁸/576: inward for s < 2√2.
+
+    Source: Qin et al. 2020, arXiv:2010.15040, algorithm 1.
     """
 
     generator: UpdateRule

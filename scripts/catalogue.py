@@ -1,0 +1,107 @@
+"""List every choice of loss, regularizer, dynamics and optimizer: what it is, what it costs, who proposed it.
+
+Read from the configurations and the docstrings of what they name. ``catalogue.py --write`` puts the
+tables between the marks in README.md, ``--check`` exits 1 if they are not up to date there.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+GROUPS = ("loss", "regularizer", "dynamics", "optimizer")
+BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--write", action="store_true", help="update README.md")
+    parser.add_argument("--check", action="store_true", help="exit 1 if README.md is not up to date")
+    arguments = parser.parse_args()
+    text = f"{BEGIN}\n{tables()}\n{END}"
+    if not arguments.write and not arguments.check:
+        print(tables())
+        return
+    readme = ROOT / "README.md"
+    before = readme.read_text()
+    if BEGIN not in before or END not in before:
+        sys.exit(f"catalogue: README.md must hold {BEGIN} and {END}; put them where the tables belong.")
+    head, tail = before.partition(BEGIN)[0], before.partition(END)[2]
+    after = head + text + tail
+    if arguments.write:
+        readme.write_text(after)
+    elif after != before:
+        sys.exit("catalogue: README.md must show the present choices; run scripts/catalogue.py --write.")
+
+
+def tables() -> str:
+    """One Markdown table a group."""
+    from hydra.utils import get_object
+
+    parts = []
+    for group in GROUPS:
+        of_dynamics = group == "dynamics"
+        rows = [f"| `{group}=` | what it is | {'gradients a round | ' if of_dynamics else ''}source |"]
+        rows.append("| --- | --- | --- | --- |" if of_dynamics else "| --- | --- | --- |")
+        for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
+            config = _load(path)
+            target = get_object(config["_target_"])
+            detail = _detail(config)
+            summary, source = _summary(target.__doc__), _source(target.__doc__)
+            cost = f"{_num_gradients(path.stem)} | " if of_dynamics else ""
+            rows.append(f"| `{path.stem}` | {summary}{detail} | {cost}{source} |")
+        parts.append("\n".join(rows))
+    return "\n\n".join(parts)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The node that names the object: the file itself, or the first player's or the penalty's part of it."""
+    import yaml
+
+    config: dict[str, Any] = yaml.safe_load(path.read_text())
+    return config if "_target_" in config else next(iter(config.values()))
+
+
+def _detail(config: dict[str, Any]) -> str:
+    """Which form, divergence or inner dynamics a choice binds, by name."""
+    for key in ("form", "divergence", "inner"):
+        if key in config:
+            name = (config[key].get("path") or config[key]["_target_"]).rpartition(".")[2]
+            return f" {key.capitalize()}: {name.replace('_', ' ').lower() if name.isupper() else name}."
+    return ""
+
+
+def _summary(docstring: str | None) -> str:
+    """First sentence and first formula of a docstring, in one table cell."""
+    paragraphs = [" ".join(part.split()) for part in (docstring or "").split("\n\n")]
+    # a period after one letter ends no sentence
+    first = re.split(r"(?<=[^A-Z])\. ", paragraphs[0])[0].rstrip(".").removesuffix(":")
+    formula = next((part for part in paragraphs[1:2] if "=" in part.split(". ")[0]), "")
+    formula = formula.split(". ")[0].rstrip(".,").split(", from")[0]
+    cell = f"{first}{': ' + formula if formula else ''}."
+    return cell.replace("|", "\\|").replace("``", "`")
+
+
+def _source(docstring: str | None) -> str:
+    found = re.search(r"Source: (.+?)(?:\n\n|\Z)", docstring or "", re.DOTALL)
+    if not found:
+        return ""
+    return " ".join(found[1].split()).split(" (")[0].rstrip(".")
+
+
+def _num_gradients(name: str) -> int:
+    import hydra
+    from hydra.utils import instantiate
+
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        dynamics = instantiate(hydra.compose("train", [f"dynamics={name}", "name=catalogue"]).dynamics)
+    return int(dynamics.num_gradients)
+
+
+if __name__ == "__main__":
+    main()

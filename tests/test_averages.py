@@ -1,0 +1,90 @@
+"""The average of the generator's weights against closed forms and TensorFlow's own recurrence."""
+
+import cmath
+from math import comb
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.testing import assert_close
+
+from oracles import average_by_hand
+from saddle.averages import ExponentialAverage
+
+
+def averages(beta: float, values: Tensor, start: Tensor) -> Tensor:
+    average = ExponentialAverage(beta)
+    state, rows = average.init(start), []
+    for value in values:
+        state = average.step(value, state)
+        rows.append(state.params)
+    assert state.num_updates == len(values)
+    return torch.stack(rows)
+
+
+def test_the_ramp_forgets_the_first_weights_like_a_binomial():
+    """While (1 + t)/(10 + t) < β the first weights still count for ∏ = n!·9!/(n + 9)!."""
+    num = 200  # (1 + 199)/(10 + 199) = 0.957 < 0.999
+    kept = 1 - averages(0.999, torch.ones(num, 1), torch.zeros(1)).squeeze(1)
+    expected = torch.tensor([1 / comb(n + 9, 9) for n in range(1, num + 1)])
+    assert_close(kept, expected, rtol=0, atol=1e-14)  # one minus a number near 1, over 200 steps
+
+
+def test_after_the_ramp_the_weights_of_the_past_fall_by_beta_a_step():
+    beta, num = 0.9, 300
+    impulse = torch.zeros(num, 1)
+    impulse[100] = 1.0  # the ramp reaches 0.9 at t = 80
+    found = averages(beta, impulse, torch.zeros(1)).squeeze(1)[100:]
+    assert_close(found, (1 - beta) * beta ** torch.arange(len(found)))
+
+
+@settings(max_examples=25, deadline=None)  # no deadline: the first call warms torch up
+@given(
+    values=st.lists(st.floats(-10, 10), min_size=1, max_size=120), start=st.floats(-10, 10), beta=st.floats(0, 0.9999)
+)
+def test_averages_equal_the_recurrence_written_out(values, start, beta):
+    found = averages(beta, torch.tensor(values).unsqueeze(1), torch.tensor([start])).squeeze(1)
+    expected = torch.tensor(average_by_hand(values, start, beta))
+    assert_close(found, expected, rtol=0, atol=1e-12)  # 120 steps of round-off at numbers up to 10
+    hull = [start, *values]
+    assert ((found >= min(hull) - 1e-12) & (found <= max(hull) + 1e-12)).all()
+
+
+def test_beta_0_follows_the_generator_to_the_bit():
+    values = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(averages(0.0, values, torch.full((3,), 1e9)), values)
+
+
+@pytest.mark.parametrize("angle", [0.1, 0.5, 2.0])
+def test_the_average_of_a_rotation_shrinks_by_the_closed_form(angle):
+    beta, num = 0.9, 500
+    phases = angle * torch.arange(num)
+    found = averages(beta, torch.stack([phases.cos(), phases.sin()], 1), torch.zeros(2))
+    radius = (1 - beta) / abs(1 - beta * cmath.exp(1j * angle))
+    # the ramp ends at t = 80; what came before has faded by 0.9^320 = 2e-15 at t = 400
+    assert_close(found[400:].norm(dim=1), torch.full((100,), radius), rtol=1e-10, atol=0)
+
+
+def test_an_average_starts_at_the_weights_and_does_not_share_their_memory():
+    weights = torch.ones(3)
+    state = ExponentialAverage(0.9).init(weights)
+    weights += 5
+    assert torch.equal(state.params, torch.ones(3))
+    before = state.params.clone()
+    ExponentialAverage(0.9).step(weights, state)
+    assert torch.equal(state.params, before)
+    assert state.num_updates == 0
+
+
+def test_an_average_keeps_the_dtype_of_the_weights():
+    state = ExponentialAverage(0.9).init(torch.ones(3, dtype=torch.float32))
+    state = ExponentialAverage(0.9).step(torch.zeros(3, dtype=torch.float32), state)
+    assert (state.params.dtype, state.num_updates.dtype) == (torch.float32, torch.float32)
+
+
+@pytest.mark.parametrize("beta", [-0.1, 1.0, float("nan")])
+def test_a_beta_out_of_range_is_refused(beta):
+    with pytest.raises(ValueError, match=rf"ema must lie in \[0, 1\); got {beta:g}\. 0 turns averaging off"):
+        ExponentialAverage(beta)

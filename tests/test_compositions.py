@@ -1,0 +1,190 @@
+"""Every file of conf/ composes, becomes objects, and takes a step; files are found, not listed."""
+
+import math
+from itertools import cycle
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Trainer
+
+from saddle import tracking
+from saddle.commands.compose import Experiment, assemble
+from saddle.commands.entry import config_directory
+
+CONF = config_directory()
+README = CONF.parent / "README.md"
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+SMALL = ["name=small", "num_steps=2", "evaluate_every=1", "checkpoint_every=1", "batch_size=8"]
+# pairs that fit, quickest first; a choice that fits none of them is tried with everything there is
+PAIRS = [("ring8", "mlp"), ("digits", "mlp8"), ("mnist5k", "mlp28"), ("mnist5k", "dcgan28")]
+
+
+@pytest.fixture(autouse=True)
+def _float32_as_the_commands_have_it(_float64_by_default: None) -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def composed(*words: str) -> DictConfig:
+    """The configuration of ``saddle-train *words``, resolved."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose("train", [*SMALL, *words])
+    resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    assert isinstance(resolved, DictConfig)
+    if "num_train" in resolved.data:
+        resolved.data.num_train, resolved.data.num_held_out = 400, 100
+    return resolved
+
+
+def fitting(group: str, choice: str) -> tuple[DictConfig, Experiment]:
+    """The first pair of data and model with which the choice can be assembled."""
+    everything = [(data, model) for data in choices("data") for model in choices("model")]
+    tried = set()
+    refused = ""
+    for data, model in [*PAIRS, *everything]:
+        parts = {"data": data, "model": model, group: choice}
+        words = tuple(f"{name}={value}" for name, value in parts.items())
+        if words in tried:
+            continue
+        tried.add(words)
+        try:
+            config = composed(*words)
+            return config, assemble(config)
+        except (ValueError, HydraException) as error:
+            refused = str(error)
+    raise AssertionError(f"{group}={choice} fits no data and model; the last refusal: {refused}")
+
+
+def step(experiment: Experiment) -> None:
+    """One round, as training plays it; both players move and nothing is infinite."""
+    module = experiment.module
+    module.on_fit_start()
+    before = module.state.players
+    module.play(range(1))
+    assert module.generator_steps == experiment.dynamics.num_generator_steps
+    for old, new in zip(before, module.state.players, strict=True):
+        assert bool(torch.isfinite(new).all())
+        assert not torch.equal(old, new)
+    assert module.logs is not None
+    assert {"loss/generator", "loss/discriminator"} <= module.logs.keys()
+    assert all(math.isfinite(value) for value in module.logs.values())
+
+
+@pytest.mark.parametrize(
+    ("group", "choice"),
+    [
+        (group, choice)
+        for group in ("data", "model", "loss", "dynamics", "optimizer")
+        for choice in choices(group)
+    ],
+)
+def test_every_choice_takes_a_step(group, choice):
+    _, experiment = fitting(group, choice)
+    step(experiment)
+
+
+@pytest.mark.parametrize("penalty", choices("regularizer"))
+@pytest.mark.parametrize("loss", choices("loss"))
+def test_every_loss_takes_a_step_with_every_penalty_on_images(loss, penalty):
+    config = composed("data=digits", "model=mlp8", f"loss={loss}", f"regularizer=[{penalty}]")
+    experiment = assemble(config)
+    step(experiment)
+    assert f"penalty/{penalty}" in (experiment.module.logs or {})
+
+
+@pytest.mark.parametrize(
+    ("dynamics", "optimizer"), [*zip(choices("dynamics"), cycle(choices("optimizer")), strict=False)]
+)
+def test_every_dynamics_takes_a_step_with_some_optimizer_and_all_penalties(dynamics, optimizer):
+    penalties = ",".join(choices("regularizer"))
+    words = f"dynamics={dynamics}", f"optimizer={optimizer}", f"regularizer=[{penalties}]"
+    step(assemble(composed("data=ring8", "model=mlp", *words)))
+
+
+def test_no_penalty_is_a_choice_too():
+    step(assemble(composed("data=ring8", "model=mlp", "regularizer=[]")))
+
+
+def measured(config: DictConfig) -> tuple[Experiment, dict[str, float]]:
+    """The experiment, its evaluator prepared on few samples, and the untrained generator's numbers."""
+    config.metrics.num_samples = config.metrics.num_real = 60
+    experiment = assemble(config)
+    evaluator = experiment.evaluator.prepare(experiment.dataset, torch.device("cpu"))
+    samples = experiment.sampler(experiment.game.init().generator, evaluator.num_samples)
+    return experiment._replace(evaluator=evaluator), evaluator(samples)
+
+
+@pytest.mark.parametrize("choice", choices("metrics"))
+def test_every_set_of_metrics_measures_some_data(choice):
+    chosen_by = [data for data in choices("data") if f": {choice}\n" in (CONF / "data" / f"{data}.yaml").read_text()]
+    experiment, values = measured(fitting("data", chosen_by[0])[0])
+    evaluator = experiment.evaluator
+    assert values
+    assert all(math.isfinite(value) for value in values.values())
+    named = {*evaluator.best, *evaluator.shown, *evaluator.higher_is_better}
+    assert named | {*evaluator.floors, *evaluator.floors.values()} <= values.keys()
+    assert evaluator.of_held_out(experiment.dataset).keys() == values.keys()
+
+
+@pytest.mark.parametrize("choice", choices("data"))
+def test_all_data_choose_metrics_that_can_measure_them(choice):
+    experiment, _ = measured(fitting("data", choice)[0])
+    found = experiment.evaluator.of_held_out(experiment.dataset)
+    assert all(math.isfinite(value) for value in found.values())
+
+
+@pytest.mark.parametrize("choice", choices("logger"))
+def test_every_logger_takes_numbers(choice, tmp_path):
+    config = composed("data=ring8", "model=mlp", f"logger=[{choice}]")
+    identity = tracking.Identity("name", "group", 0, ("tag",), f"test{choice}")
+    loggers = [
+        instantiate(node)(tmp_path, identity, {}) for node in config.logger.values() if OmegaConf.is_dict(node)
+    ]
+    for logger in loggers:
+        logger.log_metrics({"loss/generator": 0.5, "generator_step": 3}, step=3)
+    summary = {"metrics": {}, "status": "finished", "verdict": {"word": "settled"}}
+    tracking.finish(loggers, summary, 0)
+    assert {path.name for path in tmp_path.iterdir()} == ({choice} if loggers else set())
+
+
+@pytest.mark.parametrize("choice", choices("trainer"))
+def test_every_trainer_is_one_of_lightning(choice):
+    config = composed("data=ring8", "model=mlp", f"trainer={choice}")
+    if config.trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    trainer = Trainer(**config.trainer, logger=False, enable_checkpointing=False)
+    assert trainer.num_devices == 1
+
+
+@pytest.mark.parametrize("choice", choices("experiment"))
+def test_every_experiment_takes_a_step(choice):
+    step(assemble(composed(f"experiment={choice}")))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_readme_names_every_choice(group):
+    text = README.read_text()
+    assert f"`{group}`" in text
+    assert [choice for choice in choices(group) if f"`{choice}`" not in text] == []
+
+
+def test_every_choice_of_every_group_is_under_test_here():
+    tested = {"data", "model", "loss", "dynamics", "optimizer", "regularizer", "metrics", "logger", "trainer"}
+    assert {*GROUPS} - tested - {"experiment"} == set()
+
+
+def test_a_conf_file_is_not_silently_ignored():
+    # every file is a choice of a group or one of the commands' own
+    assert {path.stem for path in CONF.glob("*")} - {*GROUPS} == {"train", "evaluate", "sample"}
+    assert not [path for path in CONF.rglob("*") if path.is_file() and path.suffix != ".yaml"]
+    assert not [path for group in GROUPS for path in (CONF / group).iterdir() if not Path(path).is_file()]

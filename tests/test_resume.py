@@ -1,0 +1,352 @@
+"""Runs that are killed, stopped, or diverge: what they leave is whole, and going on changes no bit.
+
+The processes are real and so are their deaths. They are forked from a server that has imported torch,
+which makes a life cost tenths of a second and not five; one life in the test starts from nothing.
+"""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import saddle
+from saddle.records import Record, open_record
+
+pytestmark = pytest.mark.slow
+
+RUN = (
+    "data=ring8 model=mlp logger=none batch_size=32 num_steps=240 evaluate_every=40 checkpoint_every=20 "
+    "steps_per_execution=7 data.num_train=1000 data.num_held_out=200 metrics.num_samples=200 "
+    "metrics.num_real=200 model.generator.hidden=[32,32] model.discriminator.hidden=[32,32]"
+).split()  # 7 divides neither period
+Hook = Callable[[], None]
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[ForkServerContext]:
+    """Makes processes that have already imported what a run needs, on one thread each."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["saddle.commands.train", "saddle.callbacks", "saddle.commands.compose", "saddle.reports.page"]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        if "PYTHONPATH" in os.environ:
+            patch.setenv("PYTHONPATH", str(Path(saddle.__file__).parents[1]))
+        yield context
+
+
+def live(words: list[str], folder: Path, hook: Hook | None) -> None:
+    """The life of a process: ``saddle-train *words``, with its output in ``folder/log``."""
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.chdir(folder)
+    if hook is not None:
+        hook()
+    from saddle.commands import train
+
+    sys.argv = ["saddle-train", *words]
+    train.main()
+
+
+class Life:
+    """One process of a run, under way."""
+
+    def __init__(
+        self, context: ForkServerContext, words: list[str], folder: Path, hook: Hook | None = None
+    ) -> None:
+        self.log = folder / "log"
+        self.process = context.Process(target=live, args=(words, folder, hook))
+        self.process.start()
+
+    def __enter__(self) -> "Life":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.join(30)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
+
+    def end(self, seconds: float = 60) -> int:
+        """Exit status, negative if a signal killed it."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, f"still running after {seconds} s"
+        return self.process.exitcode
+
+
+def words_for(directory: Path) -> list[str]:
+    """What one types: the same command until there is a record, then resume."""
+    if (directory / "summary.json").exists():
+        return [f"resume={directory}"]
+    shutil.rmtree(directory, ignore_errors=True)  # killed while it was being made, as the message says
+    return [*RUN, f"hydra.run.dir={directory}"]
+
+
+def tensors(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)
+
+
+def assert_same_end(record: Record, reference: Record) -> None:
+    """Weights and memory to the bit, metrics.csv to the byte, and the same files."""
+    assert record.metrics.read_bytes() == reference.metrics.read_bytes()
+    for name in ("last", "best-kl", "best-mmd"):
+        found, wanted = tensors(record.checkpoint(name)), tensors(reference.checkpoint(name))
+        assert (found["step"], found["rounds"]) == (wanted["step"], wanted["rounds"])
+        assert len(found["leaves"]) == len(wanted["leaves"])
+        for one, other in zip(found["leaves"], wanted["leaves"], strict=True):
+            assert torch.equal(one, other)
+    assert files(record) == files(reference)
+    for step, path in reference.read_samples().items():
+        assert record.sample(step).read_bytes() == path.read_bytes()
+    summary, wanted = record.read_summary(), reference.read_summary()
+    for changing in ("time",):
+        del summary[changing], wanted[changing]
+    assert summary == wanted
+
+
+def files(record: Record) -> set[str]:
+    return {str(path.relative_to(record.directory)) for path in record.directory.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def reference(processes, tmp_path_factory) -> Record:
+    """The run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("reference")
+    with Life(processes, words_for(folder / "run"), folder) as life:
+        assert life.end() == 0, life.log.read_text()
+    return open_record(folder / "run")
+
+
+def test_a_run_killed_at_ten_random_moments_ends_like_one_that_was_not(processes, reference, tmp_path):
+    chance = random.Random(0)
+    directory = tmp_path / "run"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if "PYTHONPATH" in environment:
+        environment["PYTHONPATH"] = str(Path(saddle.__file__).parents[1])
+    line = [sys.executable, "-m", "saddle.commands.train", *words_for(directory)]
+    with open(tmp_path / "log", "w") as log, subprocess.Popen(line, env=environment, stderr=log) as process:
+        time.sleep(chance.uniform(0.2, 2.0))  # while it imports
+        process.kill()
+        assert process.wait(30) == -signal.SIGKILL
+    steps = []
+    # the first tenths of a second are start-up; a life makes some 200 steps a second after them
+    moments = [chance.uniform(0.05, 0.9) for _ in range(9)]
+    for moment in moments:
+        with Life(processes, words_for(directory), tmp_path) as life:
+            time.sleep(moment)
+            life.send(signal.SIGKILL)
+            assert life.end() in (-signal.SIGKILL, 0), life.log.read_text()
+        if (directory / "summary.json").exists():
+            record = open_record(directory)
+            steps.append(record.read_summary()["step"])
+            if record.read_summary()["status"] == "finished":
+                break
+    if open_record(directory).read_summary()["status"] != "finished":
+        with Life(processes, words_for(directory), tmp_path) as life:
+            assert life.end() == 0, life.log.read_text()
+    assert len(steps) >= 5, f"the kills came too early or too late to mean anything: {steps}"
+    assert_same_end(open_record(directory), reference)
+
+
+class DieAtWrite:
+    """Kill the process at its n-th flush to disk or rename: between the two lies a half-made file."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self) -> None:
+        left = self.number
+
+        def fatal(function: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **keywords: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*arguments, **keywords)
+
+            return call
+
+        os.fsync, os.replace = fatal(os.fsync), fatal(os.replace)  # type: ignore[assignment]
+
+
+def test_a_run_killed_in_the_middle_of_its_writes_ends_like_one_that_was_not(processes, reference, tmp_path):
+    directory = tmp_path / "run"
+    chance = random.Random(1)
+    numbers = [1, 4, 7, 8, 11, 13, 14, 15, 16, 1, 2, 3]  # making the record, step 0, first checkpoint, resume
+    lives = 0
+    while True:
+        number = numbers[lives] if lives < len(numbers) else chance.randint(6, 40)
+        with Life(processes, words_for(directory), tmp_path, DieAtWrite(number)) as life:
+            status = life.end()
+        lives += 1
+        assert status in (0, -signal.SIGKILL), life.log.read_text()
+        if status == 0:
+            break
+        assert lives < 60
+        if (directory / "summary.json").exists():
+            with open(directory / "metrics.csv", "ab") as file:
+                file.write(b"9999,loss/gener")  # as a kill leaves a line that it tore
+    assert lives > len(numbers)
+    assert_same_end(open_record(directory), reference)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_stopped_by_a_signal_says_so_and_goes_on_to_the_same_end(
+    processes, reference, tmp_path, number, status
+):
+    directory = tmp_path / "run"
+    with Life(processes, words_for(directory), tmp_path) as life:
+        wait_for(lambda: "\n33," in (directory / "metrics.csv").read_text() if directory.exists() else False)
+        life.send(number)
+        assert life.end() == status, life.log.read_text()
+    output = life.log.read_text()
+    assert "Traceback" not in output
+    assert f"stopped by {number.name} at generator step" in output
+    record = open_record(directory)
+    summary = record.read_summary()
+    assert (summary["status"], summary["exit_status"]) == ("interrupted", status)
+    assert 33 <= summary["step"] < 240
+    assert tensors(record.checkpoint("last"))["step"] == summary["step"]
+    assert max(row.step for row in record.rows()) == summary["step"]
+    assert record.report.exists()
+    with Life(processes, [f"resume={directory}"], tmp_path) as life:
+        assert life.end() == 0, life.log.read_text()
+    assert_same_end(record, reference)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if condition():
+                return
+        except FileNotFoundError:
+            pass
+        time.sleep(0.005)
+    raise AssertionError(f"nothing came of it in {seconds} s")
+
+
+class SignalSelf:
+    """Send the process a signal as it enters a function."""
+
+    def __init__(self, number: signal.Signals, owner: str, name: str) -> None:
+        self.number, self.owner, self.name = number, owner, name
+
+    def __call__(self) -> None:
+        import importlib
+
+        module, _, kind = self.owner.partition(":")
+        owner = getattr(importlib.import_module(module), kind)
+        function = getattr(owner, self.name)
+        number = self.number
+
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            os.kill(os.getpid(), number)
+            return function(*arguments, **keywords)
+
+        setattr(owner, self.name, call)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_during_the_first_evaluation_stops_the_run_as_cleanly(
+    processes, reference, tmp_path, number, status
+):
+    directory = tmp_path / "run"
+    hook = SignalSelf(number, "saddle.evaluation:Evaluator", "of_held_out")
+    with Life(processes, words_for(directory), tmp_path, hook) as life:
+        assert life.end() == status, life.log.read_text()
+    assert "Traceback" not in life.log.read_text()
+    summary = open_record(directory).read_summary()
+    assert (summary["status"], summary["exit_status"], summary["step"]) == ("interrupted", status, 0)
+    with Life(processes, [f"resume={directory}"], tmp_path) as life:
+        assert life.end() == 0, life.log.read_text()
+    assert_same_end(open_record(directory), reference)
+
+
+def test_seconds_of_all_sessions_add_up(reference, processes, tmp_path):
+    directory = tmp_path / "run"
+    shutil.copytree(reference.directory, directory)
+    before = open_record(directory).read_summary()["time"]
+    with Life(processes, [f"resume={directory}", "num_steps=280"], tmp_path) as life:
+        assert life.end() == 0, life.log.read_text()
+    record = open_record(directory)
+    after = record.read_summary()
+    assert (after["status"], after["step"], after["num_steps"]) == ("finished", 280, 280)
+    for part in ("total", "train", "evaluate", "report"):
+        assert after["time"][part] > before[part]
+    assert record.metrics.read_bytes().startswith(reference.metrics.read_bytes())
+
+
+def test_steps_per_execution_does_not_change_the_training(reference, processes, tmp_path):
+    words = [*RUN, "steps_per_execution=50", f"hydra.run.dir={tmp_path / 'run'}"]
+    with Life(processes, words, tmp_path) as life:
+        assert life.end() == 0, life.log.read_text()
+    record = open_record(tmp_path / "run")
+    pairs = zip(
+        tensors(record.checkpoint("last"))["leaves"],
+        tensors(reference.checkpoint("last"))["leaves"],
+        strict=True,
+    )
+    assert all(torch.equal(one, other) for one, other in pairs)
+    for name, values in reference.series().items():
+        if name.startswith("eval"):
+            assert record.series()[name] == values
+    assert [*record.series()["loss/generator"]] == [*range(20, 241, 20)]  # a chunk ends at every period
+
+
+DIVERGING = [
+    *[word for word in RUN if not word.startswith("num_steps")],
+    "num_steps=240",
+    "loss=wasserstein",
+    "regularizer=[]",
+    "optimizer=sgd",
+    "optimizer.generator.lr=3",
+    "optimizer.discriminator.lr=3",
+    "checkpoint_every=2",
+]
+
+
+@pytest.mark.parametrize(("words", "status"), [([], 1), (["on_divergence=record"], 0)])
+def test_a_run_that_diverges_names_player_and_step_and_keeps_the_last_good_checkpoint(
+    processes, tmp_path, words, status
+):
+    directory = tmp_path / "run"
+    with Life(processes, [*DIVERGING, *words, f"hydra.run.dir={directory}"], tmp_path) as life:
+        assert life.end() == status, life.log.read_text()
+    output = life.log.read_text()
+    assert "Traceback" not in output
+    record = open_record(directory)
+    summary = record.read_summary()
+    assert (summary["status"], summary["exit_status"]) == ("diverged", status)
+    assert summary["verdict"]["word"] == "diverged"
+    message = summary["message"]
+    assert message in output
+    assert "the discriminator's" in message or "the generator's" in message
+    step = int(message.partition("at generator step ")[2].partition(".")[0])
+    last = tensors(record.checkpoint("last"))
+    assert last["step"] == summary["step"]
+    assert step - 2 <= last["step"] < step  # checkpoint_every=2: the good one right before
+    assert all(bool(torch.isfinite(leaf).all()) for leaf in last["leaves"])
+    assert all(row.step < step for row in record.rows())
+    assert json.loads(record.summary.read_text())  # strict JSON
+    assert record.report.exists()
+    with Life(processes, [f"resume={directory}"], tmp_path) as life:  # it loads, and diverges again
+        assert life.end() == 1, life.log.read_text()
+    assert open_record(directory).read_summary()["message"] == message
