@@ -61,9 +61,9 @@ def tables() -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     """The node that names the object: the file itself, or the first player's or the penalty's part of it."""
-    import yaml
+    from omegaconf import OmegaConf
 
-    config: dict[str, Any] = yaml.safe_load(path.read_text())
+    config: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     return config if "_target_" in config else next(iter(config.values()))
 
 
