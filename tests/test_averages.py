@@ -42,7 +42,9 @@ def test_after_the_ramp_the_weights_of_the_past_fall_by_beta_a_step():
 
 @settings(max_examples=25, deadline=None)  # no deadline: the first call warms torch up
 @given(
-    values=st.lists(st.floats(-10, 10), min_size=1, max_size=120), start=st.floats(-10, 10), beta=st.floats(0, 0.9999)
+    values=st.lists(st.floats(-10, 10), min_size=1, max_size=120),
+    start=st.floats(-10, 10),
+    beta=st.floats(0, 0.9999),
 )
 def test_averages_equal_the_recurrence_written_out(values, start, beta):
     found = averages(beta, torch.tensor(values).unsqueeze(1), torch.tensor([start])).squeeze(1)

@@ -1,8 +1,10 @@
 """Simultaneous and alternating descent on games whose every step is known."""
 
 import math
+from decimal import Decimal
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -64,7 +66,9 @@ def test_the_wasserstein_field_turns_everywhere():
 
 
 def test_relativistic_and_non_saturating_play_the_same_dirac_gan():
-    ours, theirs = (trajectory(dirac_gan(loss), descent(True, 0.2), 50) for loss in (Relativistic(), NonSaturating()))
+    ours, theirs = (
+        trajectory(dirac_gan(loss), descent(True, 0.2), 50) for loss in (Relativistic(), NonSaturating())
+    )
     assert_close(ours, theirs)
 
 
@@ -99,54 +103,65 @@ def test_simultaneous_descent_leaves_the_dirac_gan_by_a_known_factor_each_step()
 
 
 def test_alternating_descent_stays_near_its_orbit():
-    radius = trajectory(dirac_gan(Minimax()), descent(True, 0.2), 2000).norm(dim=1)
+    radius = trajectory(dirac_gan(Minimax()), descent(True, 0.2), 1000).norm(dim=1)
     # to first order in h it follows circles: the radius moves by h·f'(0)·r at most, and does not drift
     assert (radius - 2**0.5).abs().max() < 0.2 * 0.5 * 2**0.5
-    assert_close(radius[:500].mean(), radius[-500:].mean(), rtol=1e-2, atol=0)  # 500 steps are 8 turns
+    assert_close(radius[:500].mean(), radius[-500:].mean(), rtol=1e-2, atol=0)  # 500 steps are several turns
 
 
-TABLE = [  # radius after 500 steps of h = 0.2 from (1, 1): simultaneous, alternating
-    (Minimax(), {}, 3.0969, 1.421),
-    (NonSaturating(), {}, 0.640, 0.284),
-    (Minimax(), {"r1": partial(r1, gamma=0.3)}, 2.64e-6, 2.30e-7),
-    (Minimax(), {"r2": partial(r2, gamma=0.3)}, 2.64e-6, 2.30e-7),
-    (NonSaturating(), {"r1": partial(r1, gamma=0.3)}, 2.2e-6, None),
-]
+@pytest.mark.parametrize(
+    ("loss", "penalties", "simultaneous", "alternating"),
+    [
+        (Minimax(), {}, "3.0969", "1.421"),
+        (NonSaturating(), {}, "0.640", "0.284"),
+        (Minimax(), {"r1": partial(r1, gamma=0.3)}, "2.64e-6", "2.30e-7"),
+        (Minimax(), {"r2": partial(r2, gamma=0.3)}, "2.64e-6", "2.30e-7"),
+        (NonSaturating(), {"r1": partial(r1, gamma=0.3)}, "2.2e-6", None),
+    ],
+)
+def test_radii_after_500_steps_from_1_1_are_the_tabled_ones(loss, penalties, simultaneous, alternating):
+    """The table alternates generator first: our rounds, one generator step ahead."""
 
+    def must_print_as(found: Tensor, printed: str) -> None:
+        digits = Decimal(printed).as_tuple()
+        assert_close(found.item(), float(printed), atol=0.501 * 10.0**digits.exponent, rtol=0)
 
-@pytest.mark.parametrize(("loss", "penalties", "simultaneous", "alternating"), TABLE)
-def test_radii_after_500_steps_are_the_tabled_ones(loss, penalties, simultaneous, alternating):
-    for one_by_one, expected in ((False, simultaneous), (True, alternating)):
-        if expected is None:
-            continue
-        digits = 3 if expected >= 0.1 or expected in (2.64e-6, 2.30e-7) else 2
-        found = trajectory(dirac_gan(loss, penalties), descent(one_by_one, 0.2), 500)[-1].norm().item()
-        # half a unit of the last printed digit
-        assert_close(found, expected, atol=0.5 * 10 ** (math.floor(math.log10(expected)) - digits + 1), rtol=0)
+    must_print_as(trajectory(dirac_gan(loss, penalties), descent(False, 0.2), 500)[-1].norm(), simultaneous)
+    if alternating is not None:
+        game = dirac_gan(loss, penalties)
+        (slope,), _ = game.generator_gradient(game.init(), dirac_batch())
+        path = trajectory(
+            dirac_gan(loss, penalties, (1.0 - 0.2 * slope.item(), -1.0)), descent(True, 0.2), 500
+        )
+        must_print_as(torch.hypot(path[-2, 0], path[-1, 1]), alternating)
 
 
 def test_critical_r1_has_arrived_after_500_steps():
     game = dirac_gan(Minimax(), {"r1": partial(r1, gamma=1.0)})
-    found = [trajectory(game, descent(alternating, 0.2), 500)[-1].norm().item() for alternating in (False, True)]
+    found = [
+        trajectory(game, descent(alternating, 0.2), 500)[-1].norm().item() for alternating in (False, True)
+    ]
     # 1e-21 and 7e-17 are tabled: |1 − h/2|^500 = 1e-23 at a double root, times a polynomial
     assert found[0] < 1e-20
     assert found[1] < 1e-16
 
 
-@pytest.mark.parametrize("h", [0.05, 0.2])
+@pytest.mark.parametrize("h", [0.1, 0.2])
 def test_the_non_saturating_gan_settles_on_a_cycle_of_radius_root_2h(h):
-    start = (1.2 * (2 * h) ** 0.5, 0.0)
-    radius = trajectory(dirac_gan(NonSaturating(), start=start), descent(False, h), round(100 / h))[-200:].norm(dim=1)
-    # the law is the first order in h: measured +0.2 % at 0.05 and +1.2 % at 0.2; the cycle itself wobbles as much
-    assert_close(radius.mean().item(), (2 * h) ** 0.5, rtol=0.1 * h, atol=0)
+    start = (1.05 * (2 * h) ** 0.5, 0.0)
+    radius = trajectory(dirac_gan(NonSaturating(), start=start), descent(False, h), round(100 / h))[
+        -200:
+    ].norm(dim=1)
+    # averaged to first order in h, over a few turns that wobble by 1.5 %; at 0.1 what is left of the start is 0.4 %
+    assert_close(radius.mean().item(), (2 * h) ** 0.5, rtol=5e-3, atol=0)
 
 
-def test_wgan_gp_orbits_and_does_not_converge():
-    """Its penalty is not smooth at ψ = 0. Mescheder et al. 2018, sec. 3.3; λ = 0.7 in their notebook."""
-    game = dirac_gan(Wasserstein(), {"gp": partial(wgan_gp, weight=0.7)})
-    radius = trajectory(game, descent(False, 0.2), 500)[250:].norm(dim=1)
-    assert radius.min() > 0.5
-    assert radius.max() < 2.5
+def test_wgan_gp_orbits_in_its_tabled_band_and_does_not_converge():
+    """The penalty is not smooth at ψ = 0. The authors' λ = 0.7 has a factor ½, and is 0.35 here."""
+    game = dirac_gan(Wasserstein(), {"gp": partial(wgan_gp, weight=0.35)})
+    radius = trajectory(game, descent(False, 0.2), 500)[100:].norm(dim=1)
+    assert_close(radius.min().item(), 1.62, atol=5e-3, rtol=0)  # as printed
+    assert_close(radius.max().item(), 1.97, atol=6e-3, rtol=0)  # as printed; which steps of the cycle are hit
 
 
 # ---- stability, from the Jacobian of the round that trains
@@ -202,10 +217,9 @@ def test_simultaneous_descent_on_the_bilinear_game_grows_by_the_published_factor
 @pytest.mark.parametrize("s", [0.1, 0.2, 0.5, 1.0, 1.9])
 def test_alternating_descent_on_the_bilinear_game_keeps_its_orbit(s):
     assert_close(radius_of_step(bilinear(), descent(True, s)), 1.0, atol=1e-12, rtol=0)  # round-off
-    path = trajectory(bilinear(), descent(True, s), 2000)
-    # θ² + ψ² + s·θψ is conserved with the discriminator first (ψ counted before θ moves)
-    conserved = path.square().sum(1) + s * path.prod(1)
-    assert_close(conserved, conserved[0].expand(2001), rtol=1e-11, atol=0)  # 2000 steps of round-off
+    path = trajectory(bilinear(), descent(True, s), 500)
+    conserved = path.square().sum(1) - s * path.prod(1)  # of symplectic Euler, the second variable first
+    assert_close(conserved, conserved[0].expand(501), rtol=1e-11, atol=0)  # 500 steps of round-off
 
 
 def test_alternating_descent_on_the_bilinear_game_diverges_beyond_s_2():
@@ -217,8 +231,8 @@ def test_alternating_descent_on_the_bilinear_game_diverges_beyond_s_2():
 @pytest.mark.parametrize("s", [0.1, 0.3, 0.5])
 def test_momentum_on_the_bilinear_game_has_the_operator_of_its_recurrence(s, beta, alternating):
     found = radius_of_step(bilinear(), descent(alternating, s, beta))
-    assert_close(found, spectral_radius(bilinear_momentum_operator(s, beta, alternating)), atol=1e-9, rtol=0)
-    # 1e-9: at beta = 0 both operators carry a defective eigenvalue 0, harmless, and simple ones
+    expected = spectral_radius(bilinear_momentum_operator(s, beta, alternating))
+    assert_close(found, expected, atol=1e-10, rtol=0)  # the largest roots are simple, the matrices unalike
 
 
 @pytest.mark.parametrize(
@@ -230,12 +244,12 @@ def test_momentum_on_the_bilinear_game_has_the_operator_of_its_recurrence(s, bet
 )  # fmt: skip
 def test_negative_momentum_helps_only_when_players_alternate(alternating, beta, s, expected):
     found = radius_of_step(bilinear(), descent(alternating, s, beta))
-    printed = 0.5 * 10.0 ** -len(str(expected).split(".")[1])
-    assert_close(found, expected, atol=max(printed, 5e-4 if expected == 1.02 else printed), rtol=0)
+    assert_close(found, expected, atol=5e-4 if expected > 1.01 else 5e-5, rtol=0)  # as printed
     assert (found < 1) == (alternating and beta < 0)
-    path = trajectory(bilinear(), descent(alternating, s, beta), 2000).norm(dim=1)
-    rate = (path[-1] / path[-1001]) ** (1 / 1000)
-    assert_close(rate.item(), found, atol=2e-3, rtol=0)  # a factor of at most 4 of phase over 1000 steps
+    point = np.array([1.0, -1.0, 1.0, -1.0])
+    for reached in trajectory(bilinear(), descent(alternating, s, beta), 60)[1:]:
+        point = bilinear_momentum_operator(s, beta, alternating) @ point
+        assert_close(reached, torch.from_numpy(point[:2]))
 
 
 # ---- who moves when
@@ -245,23 +259,19 @@ def test_negative_momentum_helps_only_when_players_alternate(alternating, beta, 
 def test_each_alternating_step_has_a_batch_of_its_own_in_order(num_d, num_g):
     dynamics = Alternating(SGD(0.1), SGD(0.2), num_d, num_g)
     assert (dynamics.num_batches, dynamics.num_gradients) == (num_d + num_g, num_d + num_g)
-    batches = [dirac_batch(2)._replace(real=torch.full((2, 1), float(index))) for index in range(num_d + num_g)]
+    batches = [
+        dirac_batch(2)._replace(real=torch.full((2, 1), float(index))) for index in range(num_d + num_g)
+    ]
     game = dirac_gan(LeastSquares(1.0, -1.0), start=(0.5, 0.7))
-    theta, psi = 0.5, 0.7
+    theta, psi, seen = 0.5, 0.7, 0.0
     for x in range(num_d):  # L_D = ½(ψx − 1)² + ½(ψθ + 1)²
+        seen = psi * x
         psi -= 0.2 * ((psi * x - 1) * x + (psi * theta + 1) * theta)
     for _ in range(num_g):  # L_G = ½(ψθ − 1)²
         theta -= 0.1 * (psi * theta - 1) * psi
     players, _, logs = dynamics.step(game, game.init(), dynamics.init(game.init()), tuple(batches))
     assert_close(torch.cat(players), torch.tensor([theta, psi]))
-    assert_close(logs["diag/real_logit"] / (num_d - 1), _psi_before_last(num_d)) if num_d > 1 else None
-
-
-def _psi_before_last(num_d: int) -> Tensor:
-    psi = 0.7
-    for x in range(num_d - 1):
-        psi -= 0.2 * ((psi * x - 1) * x + (psi * 0.5 + 1) * 0.5)
-    return torch.tensor(psi)
+    assert_close(logs["diag/real_logit"].item(), seen)  # of the last discriminator step
 
 
 def test_simultaneous_players_do_not_see_each_other_move():
@@ -273,7 +283,9 @@ def test_simultaneous_players_do_not_see_each_other_move():
     assert_close(players.discriminator, torch.tensor([0.7 - 0.2 * (logit + 1) * 0.5]))
 
 
-@pytest.mark.parametrize("dynamics", [Simultaneous(Adam(0.1), SGD(0.2)), Alternating(Adam(0.1), SGD(0.2), 2, 3)], ids=repr)
+@pytest.mark.parametrize(
+    "dynamics", [Simultaneous(Adam(0.1), SGD(0.2)), Alternating(Adam(0.1), SGD(0.2), 2, 3)], ids=repr
+)
 def test_a_round_logs_losses_and_gradients_and_leaves_its_arguments_alone(dynamics):
     game = dirac_gan(NonSaturating(), {"r1": partial(r1, gamma=0.5)})
     players, batches = game.init(), (dirac_batch(2),) * dynamics.num_batches
@@ -294,16 +306,24 @@ def test_each_player_has_a_rule_and_a_memory_of_its_own():
     game, players = dirac_gan(Wasserstein()), dirac_gan(Wasserstein()).init()
     for make in (Simultaneous, Alternating):
         dynamics = make(SGD(0.0, 0.5), Adam(0.1))
-        moved, state, _ = dynamics.step(game, players, dynamics.init(players), (dirac_batch(),) * dynamics.num_batches)
+        moved, state, _ = dynamics.step(
+            game, players, dynamics.init(players), (dirac_batch(),) * dynamics.num_batches
+        )
         assert torch.equal(moved.generator, players.generator)
         assert_close(moved.discriminator, players.discriminator - 0.1)  # Adam's first step is its rate
-        assert (type(state.generator).__name__, type(state.discriminator).__name__) == ("SGDState", "AdamState")
+        assert (type(state.generator).__name__, type(state.discriminator).__name__) == (
+            "SGDState",
+            "AdamState",
+        )
 
 
 def test_logged_gradient_norms_are_those_of_the_gradients_that_were_stepped_along():
     game, dynamics = dirac_gan(Wasserstein(), start=(3.0, 4.0)), Simultaneous(SGD(0.1), SGD(0.1))
     _, _, logs = dynamics.step(game, game.init(), dynamics.init(game.init()), (dirac_batch(),))
-    assert (logs["diag/generator_gradient_norm"].item(), logs["diag/discriminator_gradient_norm"].item()) == (4.0, 3.0)
+    assert (logs["diag/generator_gradient_norm"].item(), logs["diag/discriminator_gradient_norm"].item()) == (
+        4.0,
+        3.0,
+    )
 
 
 @pytest.mark.parametrize("name", ["num_discriminator_steps", "num_generator_steps"])

@@ -47,12 +47,17 @@ PENALTIES = {
 }
 # ε: where a gradient is exactly 0, as for a bias before BatchNorm, a rule sees round-off of 1e-16 and divides it by ε
 OPTIMIZERS = [partial(SGD, momentum=-0.3), partial(RMSProp, eps=1e-6), partial(Adam, beta1=0.5, eps=1e-6)]
-ROUND_OFF = {"atol": 1e-10, "rtol": 1e-10}  # 1e-16/ε, which is 1e-10, times a learning rate below 0.1, a few times
+ROUND_OFF = {
+    "atol": 1e-10,
+    "rtol": 1e-10,
+}  # 1e-16/ε, which is 1e-10, times a learning rate below 0.1, a few times
 DYNAMICS = [Simultaneous, partial(Alternating, num_discriminator_steps=2)]
 
 
 def points_networks() -> tuple[nn.Module, nn.Module]:
-    return mlp.Generator(3, (2,), [8, 8], 0.2, batch_norm_1d), mlp.Discriminator((2,), [8, 8], 0.2, dropout=0.3)
+    return mlp.Generator(3, (2,), [8, 8], 0.2, batch_norm_1d), mlp.Discriminator(
+        (2,), [8, 8], 0.2, dropout=0.3
+    )
 
 
 def image_networks() -> tuple[nn.Module, nn.Module]:
@@ -62,7 +67,12 @@ def image_networks() -> tuple[nn.Module, nn.Module]:
         nn.ConvTranspose2d(4, 1, 4, 2, 1), nn.Tanh(),
     )  # fmt: skip
     discriminator = nn.Sequential(
-        nn.Conv2d(1, 4, 4, 2, 1), nn.LeakyReLU(0.2), nn.Flatten(), Dropout(0.3, 64), nn.Linear(64, 1), nn.Flatten(0)
+        nn.Conv2d(1, 4, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Flatten(),
+        Dropout(0.3, 64),
+        nn.Linear(64, 1),
+        nn.Flatten(0),
     )
     return generator, discriminator
 
@@ -168,9 +178,13 @@ def test_two_functions_of_one_module_do_not_disturb_each_other():
     assert [f(torch.ones(1, 1)).item() for f in (three, seven, three)] == [3.0, 7.0, 3.0]
 
 
-@pytest.mark.parametrize("layer", [nn.BatchNorm1d(3), nn.BatchNorm2d(3), nn.InstanceNorm2d(3, track_running_stats=True)])
+@pytest.mark.parametrize(
+    "layer", [nn.BatchNorm1d(3), nn.BatchNorm2d(3), nn.InstanceNorm2d(3, track_running_stats=True)]
+)
 def test_a_layer_with_running_statistics_is_refused_by_name(layer):
-    with pytest.raises(ValueError, match=r"no memory.*'1' is .*Norm.*running statistics.*track_running_stats=False"):
+    with pytest.raises(
+        ValueError, match=r"no memory.*'1' is .*Norm.*running statistics.*track_running_stats=False"
+    ):
         Network(nn.Sequential(nn.Linear(3, 3), layer))
 
 
@@ -209,7 +223,9 @@ def test_only_a_zero_sum_loss_gives_the_generator_the_negative_gradient(loss):
     game = bind_game(seeded(points_networks), loss, {}, FUNCTIONAL)
     (batch,) = draw_batches(data((2,)), partial(normal, size=3), game, 6, 1, 0, 0)
     players = game.init()
-    players = players._replace(discriminator=5 * players.discriminator)  # some logits beyond the hinge's margin
+    players = players._replace(
+        discriminator=5 * players.discriminator
+    )  # some logits beyond the hinge's margin
 
     def as_generator_sees(vector: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return game.discriminator_loss(players._replace(generator=vector), batch)
@@ -217,7 +233,9 @@ def test_only_a_zero_sum_loss_gives_the_generator_the_negative_gradient(loss):
     of_discriminator, _ = FUNCTIONAL.gradient(as_generator_sees, players.generator)
     of_generator, _ = game.generator_gradient(players, batch)
     zero_sum = isinstance(loss, (Minimax, Wasserstein))
-    assert torch.allclose(of_discriminator, -of_generator, rtol=0, atol=1e-14) == zero_sum  # round-off of O(0.1)
+    assert (
+        torch.allclose(of_discriminator, -of_generator, rtol=0, atol=1e-14) == zero_sum
+    )  # round-off of O(0.1)
 
 
 @pytest.mark.parametrize("loss", [Minimax(), NonSaturating(), Relativistic()], ids=repr)
@@ -252,9 +270,7 @@ def test_eigenvalues_of_the_linear_quadratic_gan_are_the_published_ones():
         eigenvalues(NonSaturating(), 0.0, 1.0),
         published(-0.75 - 0.6614j, -0.75 + 0.6614j, -0.25 - 0.4330j, -0.25 + 0.4330j), **digits,
     )  # fmt: skip
-    assert_close(
-        eigenvalues(Minimax(), 0.5, 2.0), published(-27.2462, -1.5977, -0.1937, -0.1186), **digits
-    )
+    assert_close(eigenvalues(Minimax(), 0.5, 2.0), published(-27.2462, -1.5977, -0.1937, -0.1186), **digits)
     assert_close(eigenvalues(Wasserstein(), 0.0, 1.0).imag, torch.tensor([-2.0, -1.0, 1.0, 2.0]))
     assert_close(eigenvalues(Wasserstein(), 0.0, 1.0).real, torch.zeros(4))
 
@@ -263,7 +279,8 @@ def test_eigenvalues_of_the_linear_quadratic_gan_are_the_published_ones():
 
 
 @pytest.mark.parametrize(
-    ("penalties", "num_discriminator_step"), [("none", 2), ("r1", 2), ("r1+r2", 2), ("wgan_gp", 3), ("all", 3)]
+    ("penalties", "num_discriminator_step"),
+    [("none", 2), ("r1", 2), ("r1+r2", 2), ("wgan_gp", 3), ("all", 3)],
 )
 @pytest.mark.parametrize("loss", [Hinge(), Relativistic()], ids=repr)
 @pytest.mark.parametrize("calculus", [AUTOGRAD, FUNCTIONAL], ids=["autograd", "functional"])
@@ -296,7 +313,9 @@ def test_the_discriminator_runs_once_a_point(loss, penalties, num_discriminator_
         (Alternating(rule, rule, 5, 1), 5, 1),
         (Alternating(rule, rule, 1, 2), 1, 2),
     ):
-        found = calls_of(partial(dynamics.step, game, players, dynamics.init(players), (batch,) * dynamics.num_batches))
+        found = calls_of(
+            partial(dynamics.step, game, players, dynamics.init(players), (batch,) * dynamics.num_batches)
+        )
         assert found == (num_d + num_g, num_d * num_discriminator_step + num_g * num_generator_step)
 
 
@@ -369,7 +388,11 @@ def _member(tree: Any, index: int) -> Any:
 )  # fmt: skip
 def test_a_member_of_a_lifted_round_equals_the_solo_run(networks, loss, penalties, make_rule, make_dynamics):
     """Members differ in weights, batches and learning rate."""
-    modules, real, rates = seeded(NETWORKS[networks]), data(EVENTS[networks]), torch.tensor([0.01, 0.02, 0.04])
+    modules, real, rates = (
+        seeded(NETWORKS[networks]),
+        data(EVENTS[networks]),
+        torch.tensor([0.01, 0.02, 0.04]),
+    )
     game = bind_game(modules, loss, PENALTIES[penalties], FUNCTIONAL)
     average = ExponentialAverage(0.9)
 

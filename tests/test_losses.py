@@ -40,7 +40,8 @@ QUADRATURE = {"atol": 1e-5, "rtol": 0}
 
 @logistic
 @pytest.mark.parametrize(
-    ("shift", "expected"), list(zip(SHIFTS, [1.386294, 1.325672, 1.163451, 0.712633, 0.120854, 0.000187], strict=True))
+    ("shift", "expected"),
+    list(zip(SHIFTS, [1.386294, 1.325672, 1.163451, 0.712633, 0.120854, 0.000187], strict=True)),
 )
 def test_logistic_losses_measure_the_jensen_shannon_divergence_of_gaussians(loss, shift, expected):
     def optimal(x: Tensor) -> Tensor:
@@ -51,13 +52,16 @@ def test_logistic_losses_measure_the_jensen_shannon_divergence_of_gaussians(loss
 
 
 @pytest.mark.parametrize(
-    ("shift", "expected"), list(zip(SHIFTS, [0.5, 0.470527, 0.397973, 0.224800, 0.034299, 4.9e-5], strict=True))
+    ("shift", "expected"),
+    list(zip(SHIFTS, [0.5, 0.470527, 0.397973, 0.224800, 0.034299, 4.9e-5], strict=True)),
 )
 def test_least_squares_is_half_the_overlap_of_gaussians(shift, expected):
     def optimal(x: Tensor) -> Tensor:
         return torch.sigmoid(shift**2 / 2 - shift * x)  # p/(p + q)
 
-    found = LeastSquares(1.0, 0.0).discriminator(optimal(gaussian_sample(0.0)), optimal(gaussian_sample(shift)))
+    found = LeastSquares(1.0, 0.0).discriminator(
+        optimal(gaussian_sample(0.0)), optimal(gaussian_sample(shift))
+    )
     assert_close(found.item(), 0.5 * expected, **QUADRATURE)
 
 
@@ -73,8 +77,13 @@ def test_hinge_measures_the_total_variation_of_gaussians(shift):
 
 @pytest.mark.parametrize("shift", SHIFTS)
 def test_wasserstein_measures_the_distance_of_gaussians(shift):
-    real, fake = -gaussian_sample(0.0), -gaussian_sample(shift)  # D(x) = −x is the steepest 1-Lipschitz critic
-    assert_close(Wasserstein().discriminator(real, fake).item(), -shift, atol=1e-12, rtol=0)  # round-off of a mean
+    real, fake = (
+        -gaussian_sample(0.0),
+        -gaussian_sample(shift),
+    )  # D(x) = −x is the steepest 1-Lipschitz critic
+    assert_close(
+        Wasserstein().discriminator(real, fake).item(), -shift, atol=1e-12, rtol=0
+    )  # round-off of a mean
 
 
 @pytest.mark.parametrize("num_held", [8, 7, 6, 4, 2, 1])
@@ -101,7 +110,9 @@ def test_held_modes_can_be_read_off_the_discriminators_loss(num_held):
     ],
 )  # fmt: skip
 def test_the_formulas_for_held_modes_give_the_published_plateaus(r, logistic_loss, relativistic_loss):
-    assert_close(2 * math.log(2) - 2 * modes_jsd(r), logistic_loss, atol=5e-5, rtol=0)  # four digits are printed
+    assert_close(
+        2 * math.log(2) - 2 * modes_jsd(r), logistic_loss, atol=5e-5, rtol=0
+    )  # four digits are printed
     assert_close(r * math.log(2), relativistic_loss, atol=5e-5, rtol=0)
 
 
@@ -140,7 +151,9 @@ def test_the_known_optimal_discriminator_is_stationary_on_any_discrete_distribut
 )
 def test_values_worked_by_hand(loss, of_discriminator, of_generator):
     real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
-    assert_close(loss.discriminator(real, fake).item(), of_discriminator, atol=1e-6, rtol=0)  # six digits above
+    assert_close(
+        loss.discriminator(real, fake).item(), of_discriminator, atol=1e-6, rtol=0
+    )  # six digits above
     assert_close(loss.generator(fake, real).item(), of_generator, atol=1e-6, rtol=0)
 
 
@@ -227,9 +240,13 @@ def test_minimax_and_non_saturating_share_the_discriminator_and_the_fixed_point(
 def test_critics_ignore_a_common_shift(loss, shift, seed):
     real, fake = logits(16, seed)
     atol = 1e-12  # round-off of logits below 100
-    assert_close(loss.discriminator(real + shift, fake + shift), loss.discriminator(real, fake), atol=atol, rtol=0)
+    assert_close(
+        loss.discriminator(real + shift, fake + shift), loss.discriminator(real, fake), atol=atol, rtol=0
+    )
     if loss.paired:
-        assert_close(loss.generator(fake + shift, real + shift), loss.generator(fake, real), atol=atol, rtol=0)
+        assert_close(
+            loss.generator(fake + shift, real + shift), loss.generator(fake, real), atol=atol, rtol=0
+        )
 
 
 @pytest.mark.parametrize("loss", [Minimax(), NonSaturating(), LeastSquares(), Hinge()], ids=repr)
@@ -243,7 +260,9 @@ def test_the_other_losses_do_not_ignore_a_common_shift(loss):
 def test_losses_are_means_so_a_batch_is_worth_its_halves(seed, loss):
     real, fake = logits(16, seed)
     halves = list(zip(real.split(8), fake.split(8), strict=True))
-    assert_close(loss.discriminator(real, fake), torch.stack([loss.discriminator(*half) for half in halves]).mean())
+    assert_close(
+        loss.discriminator(real, fake), torch.stack([loss.discriminator(*half) for half in halves]).mean()
+    )
     assert_close(
         loss.generator(fake, real), torch.stack([loss.generator(half[1], half[0]) for half in halves]).mean()
     )
@@ -280,7 +299,9 @@ def test_relativistic_players_swap_roles_with_their_arguments(seed):
 
 
 def test_a_constant_discriminator_costs_a_relativistic_player_log_2():
-    assert_close(Relativistic().discriminator(torch.full((4,), 7.0), torch.full((4,), 7.0)).item(), math.log(2))
+    assert_close(
+        Relativistic().discriminator(torch.full((4,), 7.0), torch.full((4,), 7.0)).item(), math.log(2)
+    )
 
 
 @every_loss

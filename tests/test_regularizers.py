@@ -25,12 +25,16 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def value_of(penalty, discriminator: nn.Module, real: Tensor, fake: Tensor, mix: Tensor, calculus=FUNCTIONAL) -> Tensor:
+def value_of(
+    penalty, discriminator: nn.Module, real: Tensor, fake: Tensor, mix: Tensor, calculus=FUNCTIONAL
+) -> Tensor:
     batch = Batch(real, torch.zeros(len(real), 1), mix)
     return penalty(BoundDiscriminator(discriminator, calculus), batch, fake)
 
 
-def gradient_of(penalty, discriminator: nn.Module, real: Tensor, fake: Tensor, mix: Tensor, calculus) -> Tensor:
+def gradient_of(
+    penalty, discriminator: nn.Module, real: Tensor, fake: Tensor, mix: Tensor, calculus
+) -> Tensor:
     network = Network(discriminator)
 
     def loss(vector: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -136,8 +140,12 @@ def test_gradients_equal_those_of_the_papers_double_backward(critic, calculus):
     }
     for penalty, (points, of_norm) in twins.items():
         expected = penalty_by_double_backward(module, points, of_norm)
-        slopes = torch.autograd.grad(expected, list(module.parameters()), allow_unused=True)  # the last bias: None
-        slopes = [torch.zeros_like(p) if s is None else s for s, p in zip(slopes, module.parameters(), strict=True)]
+        slopes = torch.autograd.grad(
+            expected, list(module.parameters()), allow_unused=True
+        )  # the last bias: None
+        slopes = [
+            torch.zeros_like(p) if s is None else s for s, p in zip(slopes, module.parameters(), strict=True)
+        ]
         assert_close(value_of(penalty, module, real, fake, mix, calculus).detach(), expected.detach())
         # sums in another order: 1e-16 beside the largest entry, which is of order 1
         found = gradient_of(penalty, module, real, fake, mix, calculus)
@@ -145,7 +153,9 @@ def test_gradients_equal_those_of_the_papers_double_backward(critic, calculus):
 
 
 @every_calculus
-@pytest.mark.parametrize("penalty", [partial(r1, gamma=2.0), partial(r2, gamma=2.0), partial(wgan_gp, weight=5.0)])
+@pytest.mark.parametrize(
+    "penalty", [partial(r1, gamma=2.0), partial(r2, gamma=2.0), partial(wgan_gp, weight=5.0)]
+)
 def test_gradients_equal_finite_differences(penalty, calculus):
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -179,16 +189,22 @@ def test_penalties_are_means_over_samples(seed):
     for penalty in (partial(r1, gamma=1.0), partial(r2, gamma=1.0), partial(wgan_gp, weight=1.0)):
         whole = value_of(penalty, Bowl(), real, fake, mix)
         halves = [
-            value_of(penalty, Bowl(), *half) for half in zip(real.split(4), fake.split(4), mix.split(4), strict=True)
+            value_of(penalty, Bowl(), *half)
+            for half in zip(real.split(4), fake.split(4), mix.split(4), strict=True)
         ]
         assert_close(whole, torch.stack(halves).mean())
 
 
 @every_calculus
 def test_penalties_reach_no_parameter_of_the_generator(calculus):
-    penalties = {"r1": partial(r1, gamma=1.0), "r2": partial(r2, gamma=1.0), "gp": partial(wgan_gp, weight=1.0)}
+    penalties = {
+        "r1": partial(r1, gamma=1.0),
+        "r2": partial(r2, gamma=1.0),
+        "gp": partial(wgan_gp, weight=1.0),
+    }
     bare, with_penalties = (
-        Game(Network(Point(0.5)), Network(Bowl(0.7)), Wasserstein(), chosen, calculus) for chosen in ({}, penalties)
+        Game(Network(Point(0.5)), Network(Bowl(0.7)), Wasserstein(), chosen, calculus)
+        for chosen in ({}, penalties)
     )
     batch = Batch(torch.ones(3, 1), torch.zeros(3, 1), torch.full((3,), 0.5))
     (found, logs), (expected, _) = (g.generator_gradient(g.init(), batch) for g in (with_penalties, bare))
@@ -196,9 +212,13 @@ def test_penalties_reach_no_parameter_of_the_generator(calculus):
     assert list(logs) == ["loss/generator"]
 
 
-@pytest.mark.parametrize("penalty", [partial(r1, gamma=2.0), partial(r2, gamma=2.0), partial(wgan_gp, weight=5.0)])
+@pytest.mark.parametrize(
+    "penalty", [partial(r1, gamma=2.0), partial(r2, gamma=2.0), partial(wgan_gp, weight=5.0)]
+)
 @every_calculus
 def test_a_critic_without_one_logit_per_sample_is_refused(penalty, calculus):
     for critic, shape in ((nn.Linear(2, 1), r"\(4, 1\)"), (lambda x: x.sum(), r"\(\)")):
-        with pytest.raises(ValueError, match=rf"one logit per sample, shape \(4,\); got {shape}\. End the network"):
+        with pytest.raises(
+            ValueError, match=rf"one logit per sample, shape \(4,\); got {shape}\. End the network"
+        ):
             value_of(penalty, critic, normal(4, 2), normal(4, 2), torch.zeros(4), calculus)

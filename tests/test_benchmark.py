@@ -1,0 +1,78 @@
+"""The hand-written loop that the benchmark times us against computes what we compute."""
+
+import importlib.util
+from copy import deepcopy
+from pathlib import Path
+from types import ModuleType
+
+import hydra
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from torch.testing import assert_close
+
+from saddle.commands.compose import assemble
+from saddle.commands.entry import config_directory
+from saddle.data.sampling import draw_batches
+from saddle.execution import eager, start
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark.py"
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("case", ["ring8/mlp", "mnist5k/dcgan28"])
+def test_the_hand_written_loop_computes_the_same_steps(benchmark, case):
+    small = ["batch_size=16", "name=benchmark", "ema=0.15"]  # reached by the ramp (1 + t)/(10 + t) at the 2nd step
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(config_directory()), version_base="1.3"):
+        config = hydra.compose("train", [*benchmark.CASES[case], *small])
+    if "width" in config.model.generator:
+        config.model.generator.width = config.model.discriminator.width = 4
+    torch.set_default_dtype(torch.float32)  # as the commands have it
+    experiment = assemble(OmegaConf.create(OmegaConf.to_container(config, resolve=True)))
+    torch.set_default_dtype(torch.float64)
+    game = experiment.game
+    networks = [deepcopy(network.module).double() for network in (game.generator, game.discriminator)]
+    for mine, theirs in zip((game.generator, game.discriminator), networks, strict=True):
+        mine.module.double()
+        assert {name for name, _ in theirs.named_parameters()} == {*mine.shapes}
+
+    adam = config.optimizer.generator
+    assert config.optimizer.discriminator == adam  # the loop has one set of numbers for both
+    hand = benchmark.hand_written(
+        *networks,
+        lr=adam.lr,
+        beta1=adam.beta1,
+        beta2=adam.beta2,
+        gamma=config.regularizer.r1.gamma,
+        ema=config.ema,
+    )
+    play = eager(game, experiment.dynamics, experiment.average)
+    state = start(game, experiment.dynamics, experiment.average, torch.device("cpu"))
+    data = experiment.dataset.train.double()
+    # float64: both are exact to some 1e-15 a step; Adam's 1/√v magnifies that for the smallest gradients
+    close = {"rtol": 1e-10, "atol": 1e-10}
+    for index in range(3):
+        batches = draw_batches(data, experiment.module.latents, game, 16, 2, 0, index)
+        state, logs = play(state, batches)
+        losses = hand(batches[0].real, batches[0].latent, batches[1].latent)
+        assert_close(losses[0], logs["loss/discriminator"].double(), **close)
+        assert_close(losses[1], logs["loss/generator"].double(), **close)
+        vectors = (state.players.generator, state.players.discriminator, state.average.params)
+        for vector, network, theirs in zip(
+            vectors,
+            (game.generator, game.discriminator, game.generator),
+            (*networks, hand.average),
+            strict=True,
+        ):
+            assert_close(network.unflatten(vector), dict(theirs.named_parameters()), **close)
