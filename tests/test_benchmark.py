@@ -32,7 +32,11 @@ def benchmark() -> ModuleType:
 
 @pytest.mark.parametrize("case", ["ring8/mlp", "mnist5k/dcgan28"])
 def test_the_hand_written_loop_computes_the_same_steps(benchmark, case):
-    small = ["batch_size=16", "name=benchmark", "ema=0.15"]  # reached by the ramp (1 + t)/(10 + t) at the 2nd step
+    small = [
+        "batch_size=16",
+        "name=benchmark",
+        "ema=0.15",
+    ]  # reached by the ramp (1 + t)/(10 + t) at the 2nd step
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(config_directory()), version_base="1.3"):
         config = hydra.compose("train", [*benchmark.CASES[case], *small])

@@ -100,7 +100,7 @@ def test_a_checkpoint_needs_neither_trust_nor_saddle(saved):
 
 
 def test_state_dicts_take_no_room_of_their_own(saved):
-    path, game, state = saved
+    path, *_ = saved
     content = torch.load(path, weights_only=True)
     del content["generator"], content["discriminator"], content["averaged_generator"]
     torch.save(content, path.with_name("leaves"))
@@ -117,7 +117,7 @@ def test_saving_replaces_whole_files_and_leaves_nothing_beside_them(saved):
 
 def test_a_save_that_fails_leaves_the_old_checkpoint(saved, monkeypatch):
     path, game, state = saved
-    monkeypatch.setattr(torch, "save", lambda content, file: file.write(b"half") and 1 / 0)
+    monkeypatch.setattr(torch, "save", lambda _, file: file.write(b"half") and 1 / 0)
     with pytest.raises(ZeroDivisionError):
         checkpoints.save(path, game, 4, 8, state)
     assert [one.name for one in path.parent.iterdir()] == ["last.ckpt"]
@@ -245,7 +245,7 @@ def _linear_state() -> dict[str, torch.Tensor]:
         lambda: {"format": 2, "leaves": []},
         lambda: {"format": 1},
         lambda: torch.zeros(3),
-        lambda: [],
+        list,
     ],
 )
 def test_a_checkpoint_of_another_program_or_version_is_refused(tmp_path, make):

@@ -183,7 +183,12 @@ def test_an_unknown_choice_or_key_is_refused_with_the_nearest_name(command, tmp_
         ("data=ring8", "(2,) for ring8", "its generator makes (1, 28, 28)", "Choose a model"),
         ("data=digits", "(1, 8, 8) for digits", "its generator makes (1, 28, 28)", "Choose a model"),
         ("data=ring8 model=mlp model.generator.event=[3]", "(2,) for ring8", "makes (3,)", "Choose a model"),
-        ("data=ring8 model=mlp model.discriminator.event=[3]", "must accept samples", "got", "Choose a model"),
+        (
+            "data=ring8 model=mlp model.discriminator.event=[3]",
+            "must accept samples",
+            "got",
+            "Choose a model",
+        ),
         ("model.generator.num_latents=7", "must accept latents", "got", "Set model.generator.num_latents"),
         ("resume=elsewhere", "a run directory must hold", "elsewhere is not a directory", "Give"),
     ],
@@ -209,9 +214,7 @@ def test_an_empty_resume_is_not_a_new_run(command, tmp_path):
 
 
 @pytest.mark.parametrize("where", ["file/below/run", "/proc/run"])
-def test_an_unwritable_run_directory_is_refused(
-    command, tmp_path, monkeypatch, tmp_path_factory, where
-):
+def test_an_unwritable_run_directory_is_refused(command, tmp_path, monkeypatch, tmp_path_factory, where):
     outside = tmp_path_factory.mktemp("outside")
     (outside / "file").write_text("not a folder")
     directory = outside / where  # an absolute path replaces the folder
@@ -333,7 +336,9 @@ def test_a_folder_that_is_no_run_is_not_resumed(command, tmp_path, tmp_path_fact
 @pytest.mark.parametrize("main", [evaluate.main, sample.main])
 def test_evaluate_and_sample_refuse_a_missing_run_or_checkpoint(command, tmp_path, points_run, main):
     extra = ["grid=out.png"] if main is sample.main else []
-    assert_refused(command(main, "run=elsewhere", *extra), tmp_path, "a run directory must", "elsewhere", "Give")
+    assert_refused(
+        command(main, "run=elsewhere", *extra), tmp_path, "a run directory must", "elsewhere", "Give"
+    )
     answer = command(main, f"run={points_run.directory}", "checkpoint=best-fid", *extra)
     pieces = "best-kl, best-mmd, last", "got best-fid", "Choose"
     assert_refused(answer, tmp_path, "checkpoint must be one of the run's", *pieces)
@@ -412,7 +417,9 @@ def numbers(record: Record, prefix: str, step: int) -> dict[str, float]:
 @pytest.mark.slow
 def test_an_image_run_leaves_the_whole_run_directory_and_nothing_else(images_run):
     files = {
-        str(path.relative_to(images_run.directory)) for path in images_run.directory.rglob("*") if path.is_file()
+        str(path.relative_to(images_run.directory))
+        for path in images_run.directory.rglob("*")
+        if path.is_file()
     }
     assert files == {
         "config.yaml",
@@ -453,7 +460,7 @@ def test_an_image_runs_summary_says_how_it_went(images_run):
     assert summary["protocol"]["data_sha256"] in json.dumps(provenance)
     report = images_run.report.read_text()
     assert "http://" not in report.replace("http://www.w3.org", "")  # self-contained: nothing is fetched
-    assert "src=\"data:image/png;base64," in report or "<svg" in report
+    assert 'src="data:image/png;base64,' in report or "<svg" in report
 
 
 @pytest.mark.slow

@@ -126,7 +126,9 @@ def measured(config: DictConfig) -> tuple[Experiment, dict[str, float]]:
 
 @pytest.mark.parametrize("choice", choices("metrics"))
 def test_every_set_of_metrics_measures_some_data(choice):
-    chosen_by = [data for data in choices("data") if f": {choice}\n" in (CONF / "data" / f"{data}.yaml").read_text()]
+    chosen_by = [
+        data for data in choices("data") if f": {choice}\n" in (CONF / "data" / f"{data}.yaml").read_text()
+    ]
     experiment, values = measured(fitting("data", chosen_by[0])[0])
     evaluator = experiment.evaluator
     assert values
@@ -148,7 +150,9 @@ def test_every_logger_takes_numbers(choice, tmp_path):
     config = composed("data=ring8", "model=mlp", f"logger=[{choice}]")
     identity = tracking.Identity("name", "group", 0, ("tag",), f"test{choice}")
     loggers = [
-        instantiate(node)(tmp_path, identity, {}) for node in config.logger.values() if OmegaConf.is_dict(node)
+        instantiate(node)(tmp_path, identity, {})
+        for node in config.logger.values()
+        if OmegaConf.is_dict(node)
     ]
     for logger in loggers:
         logger.log_metrics({"loss/generator": 0.5, "generator_step": 3}, step=3)

@@ -152,7 +152,7 @@ def test_the_non_saturating_gan_settles_on_a_cycle_of_radius_root_2h(h):
     radius = trajectory(dirac_gan(NonSaturating(), start=start), descent(False, h), round(100 / h))[
         -200:
     ].norm(dim=1)
-    # averaged to first order in h, over a few turns that wobble by 1.5 %; at 0.1 what is left of the start is 0.4 %
+    # to first order in h, over a few turns that wobble by 1.5 %; at 0.1 the start still counts for 0.4 %
     assert_close(radius.mean().item(), (2 * h) ** 0.5, rtol=5e-3, atol=0)
 
 

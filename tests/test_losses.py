@@ -34,7 +34,7 @@ def slope(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
 # ---- at the optimal discriminator
 
 SHIFTS = [0.0, 0.5, 1.0, 2.0, 4.0, 8.0]
-# 2^18 midpoint quantiles stand for a Gaussian: the tails beyond ±4.8 cost below 1e-5 of a loss that grows linearly
+# 2^18 midpoint quantiles for a Gaussian: tails beyond ±4.8 cost under 1e-5 of a loss that grows linearly
 QUADRATURE = {"atol": 1e-5, "rtol": 0}
 
 
@@ -88,7 +88,7 @@ def test_wasserstein_measures_the_distance_of_gaussians(shift):
 
 @pytest.mark.parametrize("num_held", [8, 7, 6, 4, 2, 1])
 def test_held_modes_can_be_read_off_the_discriminators_loss(num_held):
-    """Data uniform on 8 disjoint modes, G uniform on ``num_held`` of them; one sample for each pair of modes."""
+    """Data uniform on 8 disjoint modes, G uniform on ``num_held``; one sample for each pair of modes."""
     r, certain = num_held / 8, 800.0  # e^−800 is 0 in float64
     held = torch.arange(8) < num_held
     for_logistic = torch.where(held, math.log(r), certain)  # log p/q

@@ -320,9 +320,9 @@ def test_a_chunk_that_diverges_is_not_kept():
 
 
 def test_a_run_that_explodes_is_named_at_the_round_that_a_hand_calculation_gives():
-    """θ' = θ + hψ, ψ' = ψ − hθ with h = 1e60: |θ|, |ψ| are 1e60 to the number of rounds, and 1e360 is infinite.
+    """θ' = θ + hψ, ψ' = ψ − hθ with h = 1e60: after k rounds |θ|, |ψ| are 1e60 to the k.
 
-    Gradients, one power behind, have norms whose squares overflow first: (1e180)² in round 4.
+    The first product of two that overflows is ψθ of the players after 3 rounds, in the losses of round 4.
     """
     module = diverging(Simultaneous(SGD(1e60), SGD(1e60)))
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Randomness is a pure function of (seed, purpose, step): nothing else decides a number, nothing else moves."""
+"""Randomness is a pure function of (seed, purpose, step): nothing else decides a number."""
 
 import random
 from functools import partial
