@@ -34,6 +34,7 @@ class TrainingState(NamedTuple):
     players: Players  # of parameter vectors
     memory: Any  # of the dynamics: optimizer moments and the like
     average: AverageState  # of the generator
+    game: dict[str, Any]  # memory of the game's parts
 
 
 Round = Callable[[TrainingState, tuple[Batch, ...]], tuple[TrainingState, Logs]]
@@ -42,15 +43,18 @@ Round = Callable[[TrainingState, tuple[Batch, ...]], tuple[TrainingState, Logs]]
 def start(game: Game, dynamics: Dynamics, average: ExponentialAverage, device: torch.device) -> TrainingState:
     """The state before the first round, from the modules as they stand."""
     players = Players(*(vector.to(device) for vector in game.init()))
-    return TrainingState(players, dynamics.init(players), average.init(players.generator))
+    return TrainingState(
+        players, dynamics.init(players), average.init(players.generator), game.init_memory(players)
+    )
 
 
 def eager(game: Game, dynamics: Dynamics, average: ExponentialAverage) -> Round:
     """Plain PyTorch, one operation after the other."""
 
     def play(state: TrainingState, batches: tuple[Batch, ...]) -> tuple[TrainingState, Logs]:
-        players, memory, logs = dynamics.step(game, state.players, state.memory, batches)
-        average_state = average.step(players.generator, state.average)
-        return TrainingState(players, memory, average_state), logs
+        remembering = game.remember(state.game)
+        players, memory, logs = dynamics.step(remembering, state.players, state.memory, batches)
+        of_game = game.advance_memory(state.game, players, logs)
+        return TrainingState(players, memory, average.step(players.generator, state.average), of_game), logs
 
     return play

@@ -8,7 +8,7 @@ the Dirac-GAN with its two numbers runs through the same code as an image GAN wi
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -31,6 +31,7 @@ class Batch(NamedTuple):
     latent: Tensor  # (N, d)
     mix: Tensor  # (N,), uniform on [0, 1): weights for penalties on interpolates
     uniform: Players = Players({}, {})  # each a dict, buffer name -> uniform numbers (N, num_uniform)
+    draws: Mapping[str, Tensor] = {}  # part of the game -> uniform numbers (N, num_uniform)
 
 
 Logs = dict[str, Tensor]  # name -> detached scalar
@@ -75,9 +76,36 @@ class Network:
         return [shape.numel() for shape in self.shapes.values()]
 
     @cached_property
+    def _iterated(self) -> dict[str, Any]:
+        """Name -> layer whose buffers are memory of the game (``models.normalization.SpectralNorm``)."""
+        return {name: layer for name, layer in self.module.named_modules() if hasattr(layer, "iterate")}
+
+    def init_memory(self) -> dict[str, Tensor]:
+        """Buffer name -> value, for layers whose buffers follow the parameters from round to round."""
+        return {
+            f"{name}.{key}": value.clone()
+            for name, layer in self._iterated.items()
+            for key, value in layer.named_buffers(recurse=False)
+        }
+
+    def advance_memory(self, memory: Mapping[str, Tensor], vector: Tensor) -> dict[str, Tensor]:
+        """The buffers one iteration on, with the parameters ``vector``; outside every gradient."""
+        weights = self.unflatten(vector.detach())
+        found = dict(memory)
+        for name, layer in self._iterated.items():
+            own = {key: memory[f"{name}.{key}"] for key, _ in layer.named_buffers(recurse=False)}
+            moved = layer.iterate(weights[f"{name}.layer.weight"], own)
+            found |= {f"{name}.{key}": value for key, value in moved.items()}
+        return found
+
+    @cached_property
+    def _buffers(self) -> tuple[str, ...]:
+        return (*self.num_uniform, *self.init_memory())
+
+    @cached_property
     def _slots(self) -> list[tuple[dict[str, Any], str]]:
-        """Where the module keeps each parameter, then each uniform buffer: (table, key)."""
-        places = [name.rpartition(".") for name in (*self.shapes, *self.num_uniform)]
+        """Where the module keeps each parameter, then each bound buffer: (table, key)."""
+        places = [name.rpartition(".") for name in (*self.shapes, *self._buffers)]
         layers = [(self.module.get_submodule(owner), key) for owner, _, key in places]
         return [
             (layer._parameters if key in layer._parameters else layer._buffers, key) for layer, key in layers
@@ -112,13 +140,13 @@ class Network:
             for piece, shape in zip(pieces, self.shapes.values(), strict=True)
         ]
 
-    def bind(self, vector: Tensor, uniform: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
+    def bind(self, vector: Tensor, buffers: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
         """The module as a function of its inputs alone.
 
-        What ``torch.func.functional_call`` does, with the places looked up once: on small networks
+        ``buffers`` holds the uniform numbers and the memory that its layers ask for. What ``torch.func.functional_call`` does, with the places looked up once: on small networks
         that function's look-ups are a tenth of a training step.
         """
-        tensors = [*self._views(vector), *(uniform[name] for name in self.num_uniform)]
+        tensors = [*self._views(vector), *(buffers[name] for name in self._buffers)]
         slots, module = self._slots, self.module
 
         def call(inputs: Tensor) -> Tensor:
@@ -219,37 +247,131 @@ class BoundDiscriminator:
         return logits
 
 
-Penalty = Callable[[BoundDiscriminator, Batch, Tensor], Tensor]
+class Part(Protocol):
+    """A penalty or transform. Most are plain functions; some also declare, as dataclasses,
+
+    - ``num_uniform(event) -> int``: how many uniform numbers a sample needs. They arrive as the keyword
+      ``uniform`` (N, num_uniform);
+    - ``init(like) -> memory`` and ``advance(memory, logs) -> memory``: a memory from round to round,
+      tensors like ``like``. It arrives as the keyword ``memory`` and is advanced once a round, from what
+      the round logged.
+    """
+
+    def __call__(self, *arguments: Any, **random_and_memory: Any) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Game:
-    """Two networks, an adversarial loss and penalties on the discriminator.
+    """Two networks, an adversarial loss, penalties, and transforms of what the discriminator sees.
 
-    L_D = loss.discriminator(D(x), D(G(z))) + Σ penalties,  L_G = loss.generator(D(G(z))[, D(x)]).
+    L_D = loss.discriminator(D(Tx), D(TG(z))) + Σ penalties,
+    L_G = loss.generator(D(TG(z))[, D(Tx)]) + Σ generator penalties, T the transforms in order.
 
-    Only a paired loss evaluates D on real samples in the generator's loss.
+    Only a paired loss evaluates D on real samples in the generator's loss. Penalties on D see D∘T.
+
+    Args:
+        penalties: on D: (bound discriminator, batch, fake) -> scalar.
+        generator_penalties: on G: (game, players, batch, fake) -> scalar.
+        transforms: samples -> samples, differentiable, of real and generated ones alike.
+        pack: m samples are shown to D as one, along the first axis of an event (PacGAN; Lin et al. 2018,
+            arXiv:1712.04086). Divides the batch size.
+        memory: of the parts that have one, by name; see ``remember``.
     """
 
     generator: Network
     discriminator: Network
     loss: AdversarialLoss
-    penalties: Mapping[str, Penalty] = field(default_factory=dict)
+    penalties: Mapping[str, Part] = field(default_factory=dict)
     calculus: Calculus = AUTOGRAD
+    generator_penalties: Mapping[str, Part] = field(default_factory=dict)
+    transforms: Mapping[str, Part] = field(default_factory=dict)
+    pack: int = 1
+    memory: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def _parts(self) -> dict[str, Part]:
+        return {
+            **{f"regularizer.{name}": part for name, part in self.penalties.items()},
+            **{f"generator_regularizer.{name}": part for name, part in self.generator_penalties.items()},
+            **{f"transform.{name}": part for name, part in self.transforms.items()},
+        }
+
+    def num_uniform(self, event: tuple[int, ...]) -> dict[str, int]:
+        """Part -> how many uniform numbers a sample needs there, for samples of shape ``event``."""
+        return {
+            name: part.num_uniform(event) for name, part in self._parts.items() if hasattr(part, "num_uniform")
+        }
 
     def init(self) -> Players:
         """Both players as their modules stand."""
         return Players(self.generator.flatten(), self.discriminator.flatten())
 
+    def init_memory(self, players: Players) -> dict[str, Any]:
+        """The memory of every part and of both networks before the first round."""
+        parts = {name: part.init(players.generator) for name, part in self._parts.items() if hasattr(part, "init")}
+        networks = {"generator": self.generator.init_memory(), "discriminator": self.discriminator.init_memory()}
+        device = players.generator.device
+        return parts | {
+            name: {key: value.to(device) for key, value in memory.items()}
+            for name, memory in networks.items()
+            if memory
+        }
+
+    def remember(self, memory: Mapping[str, Any]) -> "Game":
+        """The same game with this memory, which stays what it is for a round."""
+        return replace(self, memory=memory) if memory else self
+
+    def advance_memory(self, memory: Mapping[str, Any], players: Players, logs: Logs) -> dict[str, Any]:
+        """The memory after a round that led to ``players`` and logged ``logs``."""
+        networks = {"generator": self.generator, "discriminator": self.discriminator}
+        return {
+            name: networks[name].advance_memory(value, getattr(players, name))
+            if name in networks
+            else self._parts[name].advance(value, logs)  # type: ignore[attr-defined]
+            for name, value in memory.items()
+        }
+
     def generate(self, players: Players, batch: Batch) -> Tensor:
         """G(z), shape (N, *event)."""
-        return self.generator.bind(players.generator, batch.uniform.generator)(batch.latent)
+        return self.bind_generator(players, batch)(batch.latent)
+
+    def bind_generator(self, players: Players, batch: Batch) -> Function:
+        """Latents (N, d) -> samples (N, *event)."""
+        buffers = {**batch.uniform.generator, **self.memory.get("generator", {})}
+        return self.generator.bind(players.generator, buffers)
+
+    def bind_discriminator(self, players: Players, batch: Batch) -> BoundDiscriminator:
+        """Packed samples (N/m, m·C, ...) -> logits (N/m,), transforms included."""
+        buffers = {**batch.uniform.discriminator, **self.memory.get("discriminator", {})}
+        network = self.discriminator.bind(players.discriminator, buffers)
+        if not self.transforms:
+            return BoundDiscriminator(network, self.calculus)
+
+        def see(samples: Tensor) -> Tensor:
+            event = (samples.shape[1] // self.pack, *samples.shape[2:])
+            samples = samples.reshape(-1, *event)  # each sample of a pack is transformed on its own
+            for name, transform in self.transforms.items():
+                samples = transform(samples, **self._extras(f"transform.{name}", batch))
+            return network(self.packed(samples))
+
+        return BoundDiscriminator(see, self.calculus)
+
+    def packed(self, samples: Tensor) -> Tensor:
+        """(N, C, ...) -> (N/m, m·C, ...)."""
+        if self.pack == 1:
+            return samples
+        return samples.reshape(-1, self.pack * samples.shape[1], *samples.shape[2:])
 
     def discriminator_loss(self, players: Players, batch: Batch) -> tuple[Tensor, Logs]:
-        fake = self.generate(players, batch)
-        discriminator = self._bind_discriminator(players, batch)
+        real = self.packed(batch.real)
+        batch = batch._replace(real=real, mix=batch.mix[: len(real)])
+        fake = self.packed(self.generate(players, batch))
+        discriminator = self.bind_discriminator(players, batch)
         # penalties first: their slopes leave logits behind for the loss
-        penalties = {name: penalty(discriminator, batch, fake) for name, penalty in self.penalties.items()}
+        penalties = {
+            name: penalty(discriminator, batch, fake, **self._extras(f"regularizer.{name}", batch))
+            for name, penalty in self.penalties.items()
+        }
         real_logits, fake_logits = discriminator(batch.real), discriminator(fake)
         adversarial = self.loss.discriminator(real_logits, fake_logits)
         logs = {
@@ -257,15 +379,34 @@ class Game:
             **{f"penalty/{name}": value for name, value in penalties.items()},
             "diag/real_logit": real_logits.mean(),
             "diag/fake_logit": fake_logits.mean(),
+            "diag/real_sign": real_logits.sign().mean(),
         }
         return sum(penalties.values(), adversarial), _detached(logs)
 
     def generator_loss(self, players: Players, batch: Batch) -> tuple[Tensor, Logs]:
-        discriminator = self._bind_discriminator(players, batch)
-        fake_logits = discriminator(self.generate(players, batch))
-        real_logits = discriminator(batch.real) if self.loss.paired else None
+        discriminator = self.bind_discriminator(players, batch)
+        fake = self.generate(players, batch)
+        fake_logits = discriminator(self.packed(fake))
+        real_logits = discriminator(self.packed(batch.real)) if self.loss.paired else None
         adversarial = self.loss.generator(fake_logits, real_logits)
-        return adversarial, _detached({"loss/generator": adversarial})
+        penalties = {
+            name: penalty(self, players, batch, fake, **self._extras(f"generator_regularizer.{name}", batch))
+            for name, penalty in self.generator_penalties.items()
+        }
+        logs = {
+            "loss/generator": adversarial,
+            **{f"penalty/generator_{name}": value for name, value in penalties.items()},
+        }
+        return sum(penalties.values(), adversarial), _detached(logs)
+
+    def _extras(self, part: str, batch: Batch) -> dict[str, Any]:
+        """The random numbers and the memory that a part asked for."""
+        extras: dict[str, Any] = {}
+        if part in batch.draws:
+            extras["uniform"] = batch.draws[part]
+        if part in self.memory:
+            extras["memory"] = self.memory[part]
+        return extras
 
     def discriminator_gradient(self, players: Players, batch: Batch) -> tuple[Tensor, Logs]:
         """∇_ψ L_D, shape (Q,)."""
@@ -286,10 +427,6 @@ class Game:
         discriminator, discriminator_logs = self.discriminator_gradient(players, batch)
         generator, generator_logs = self.generator_gradient(players, batch)
         return Players(generator, discriminator), {**discriminator_logs, **generator_logs}
-
-    def _bind_discriminator(self, players: Players, batch: Batch) -> BoundDiscriminator:
-        bound = self.discriminator.bind(players.discriminator, batch.uniform.discriminator)
-        return BoundDiscriminator(bound, self.calculus)
 
 
 def _detached(logs: Logs) -> Logs:

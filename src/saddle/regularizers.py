@@ -1,4 +1,4 @@
-"""Penalties on the discriminator's slope ∇ₓD, added to the discriminator's loss.
+"""Penalties on the discriminator, added to the discriminator's loss.
 
 Every penalty takes ``(discriminator, batch, fake)`` and returns a scalar:
 
@@ -12,11 +12,15 @@ have units of logits per unit of data: doubling the data's scale calls for 4 tim
 Raises (all): ValueError if the discriminator does not return one logit per sample.
 """
 
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddle.game import Batch, BoundDiscriminator
+from saddle.game import Batch, BoundDiscriminator, Logs
 
 
 def _squared_norm(slope: Tensor) -> Tensor:
@@ -83,3 +87,87 @@ def zero_centered(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor,
     Source: Thanh-Tung et al. 2019, arXiv:1902.03984, eq. 9 (λ = 100 for images, 10 for points there).
     """
     return weight * _squared_norm(discriminator.slope(_interpolate(batch, fake))).mean()
+
+
+@dataclass(frozen=True)
+class Dragan:
+    """Penalty around real samples: λ · E[(‖∇ₓD(x̂)‖ − target)²], x̂ = x + α·½·std(x)·U.
+
+    α is one uniform number a sample (``batch.mix``), U is uniform on [0, 1) for each of its entries, so
+    the noise is one-sided; std runs over the whole batch. This is the authors' own law of the noise.
+
+    Source: Kodali et al. 2017, arXiv:1705.07215, and the authors' code (λ = 10, target 1).
+    """
+
+    weight: float
+    target: float = 1.0
+
+    def num_uniform(self, event: tuple[int, ...]) -> int:
+        return prod(event)
+
+    def __call__(
+        self, discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, uniform: Tensor
+    ) -> Tensor:
+        mix = batch.mix.view(-1, *[1] * (fake.ndim - 1))
+        noise = 0.5 * batch.real.std() * uniform.reshape(batch.real.shape)
+        slope = discriminator.slope(batch.real + mix * noise)
+        return self.weight * (_norm(slope) - self.target).square().mean()
+
+
+@dataclass(frozen=True)
+class DraganCentred:
+    """Penalty around real samples: λ · E[(‖∇ₓD(x̂)‖ − target)²], x̂ = x + std(x)·(U − ½), clipped to [−1, 1].
+
+    The law of the noise in compare_gan, mapped from its images in [0, 1] to ours; compare ``Dragan``.
+
+    Source: Kodali et al. 2017, arXiv:1705.07215, as in Kurach et al. 2019, arXiv:1807.04720.
+    """
+
+    weight: float
+    target: float = 1.0
+
+    def num_uniform(self, event: tuple[int, ...]) -> int:
+        return prod(event)
+
+    def __call__(
+        self, discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, uniform: Tensor
+    ) -> Tensor:
+        noise = batch.real.std() * (uniform.reshape(batch.real.shape) - 0.5)
+        slope = discriminator.slope((batch.real + noise).clamp(-1.0, 1.0))
+        return self.weight * (_norm(slope) - self.target).square().mean()
+
+
+class LeCamMemory(NamedTuple):
+    real: Tensor  # (), running mean of D(x)
+    fake: Tensor  # (), running mean of D(G(z))
+
+
+@dataclass(frozen=True)
+class LeCam:
+    """Keep logits near the other kind's running mean: λ · (E[(D(x) − α_F)²] + E[(D(G(z)) − α_R)²]).
+
+    α_R and α_F are exponential averages of the mean logits, from 0, advanced once a round. This is the
+    paper's formula; its authors' code first clips the differences at 0.
+
+    Source: Tseng et al. 2021, arXiv:2104.03310, eqs. 3-5 (λ = 0.3, decay 0.99 for 20 % of CIFAR-10).
+    """
+
+    weight: float
+    decay: float = 0.99
+
+    def init(self, like: Tensor) -> LeCamMemory:
+        zero = torch.zeros((), dtype=like.dtype, device=like.device)
+        return LeCamMemory(zero, zero)
+
+    def __call__(
+        self, discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, memory: LeCamMemory
+    ) -> Tensor:
+        real_part = (discriminator(batch.real) - memory.fake).square().mean()
+        fake_part = (discriminator(fake) - memory.real).square().mean()
+        return self.weight * (real_part + fake_part)
+
+    def advance(self, memory: LeCamMemory, logs: Logs) -> LeCamMemory:
+        return LeCamMemory(
+            logs["diag/real_logit"].lerp(memory.real, self.decay),
+            logs["diag/fake_logit"].lerp(memory.fake, self.decay),
+        )

@@ -51,6 +51,9 @@ def assemble(config: DictConfig) -> Experiment:
         Network(model["discriminator"]),
         instantiate(config.loss),
         instantiate(config.regularizer, _convert_="all"),
+        generator_penalties=instantiate(config.generator_regularizer, _convert_="all"),
+        transforms=instantiate(config.transform, _convert_="all"),
+        pack=config.pack,
     )
     dynamics, average = instantiate(config.dynamics), instantiate(config.average)
     _check_steps(config, dynamics)
@@ -82,7 +85,7 @@ def config_hash(config: DictConfig) -> str:
 
 
 def _check_numbers(config: DictConfig) -> None:
-    for key in ("num_steps", "steps_per_execution", "evaluate_every", "checkpoint_every"):
+    for key in ("num_steps", "steps_per_execution", "evaluate_every", "checkpoint_every", "pack"):
         if not isinstance(config[key], int) or config[key] < 1:
             raise ValueError(
                 f"{key} must be a whole number of at least 1; got {config[key]}. Give such a number."
@@ -113,10 +116,16 @@ def _check_steps(config: DictConfig, dynamics: Dynamics) -> None:
 
 
 def _check_shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> None:
-    """Play one round of gradients on two samples: whatever does not fit shows here."""
-    num = min(config.batch_size, 2)
+    """Play one round of gradients on a small batch: whatever does not fit shows here."""
+    if config.batch_size % config.pack:
+        raise ValueError(
+            f"batch_size must be a multiple of pack={config.pack}; got {config.batch_size}. "
+            f"Take {max(1, config.batch_size // config.pack) * config.pack}."
+        )
+    num = min(config.batch_size, 2 * config.pack)
     (batch,) = draw_batches(dataset.train, latents, game, num, 1, config.seed, 0)
     players = game.init()
+    game = game.remember(game.init_memory(players))
     fits = (
         "model=mlp makes points (2,), dcgan28 and mlp28 make images (1, 28, 28), mlp8 makes images (1, 8, 8)"
     )

@@ -45,6 +45,7 @@ def draw_batches(
         }
 
     for_generator, for_discriminator = draw(game.generator.num_uniform), draw(game.discriminator.num_uniform)
+    for_parts = draw(game.num_uniform(tuple(data.shape[1:])))
     pieces = zip(
         data[indices].split(batch_size), latent.split(batch_size), mix.split(batch_size), strict=True
     )
@@ -55,6 +56,7 @@ def draw_batches(
                 {name: values[index] for name, values in for_generator.items()},
                 {name: values[index] for name, values in for_discriminator.items()},
             ),
+            draws={name: values[index] for name, values in for_parts.items()},
         )
         for index, piece in enumerate(pieces)
     )

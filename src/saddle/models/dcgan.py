@@ -4,14 +4,11 @@ Weights start from N(0, 0.02²), BatchNorm's scales from N(1, 0.02²), biases fr
 Source: Radford et al. 2016, arXiv:1511.06434, secs. 3-4.
 """
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saddle.models.normalization import none
-
-Normalization = Callable[[int], nn.Module]
+from saddle.models.minibatch import MinibatchStandardDeviation
+from saddle.models.normalization import NONE, Normalization
 
 
 def _initialize(layer: nn.Module) -> None:
@@ -25,18 +22,19 @@ class Generator(nn.Module):
     """Latents (N, d) -> images (N, num_channels, 28, 28) in [−1, 1]: 7x7, then two doublings."""
 
     def __init__(
-        self, num_latents: int, num_channels: int, width: int, normalization: Normalization = none
+        self, num_latents: int, num_channels: int, width: int, normalization: Normalization = NONE
     ) -> None:
         super().__init__()
+        around, after = normalization
         self.layers = nn.Sequential(
-            nn.Linear(num_latents, 2 * width * 7 * 7),
+            around(nn.Linear(num_latents, 2 * width * 7 * 7)),
             nn.Unflatten(1, (2 * width, 7, 7)),
-            normalization(2 * width),
+            after(2 * width),
             nn.ReLU(),
-            nn.ConvTranspose2d(2 * width, width, 4, 2, 1),  # 14x14
-            normalization(width),
+            around(nn.ConvTranspose2d(2 * width, width, 4, 2, 1)),  # 14x14
+            after(width),
             nn.ReLU(),
-            nn.ConvTranspose2d(width, num_channels, 4, 2, 1),  # 28x28
+            around(nn.ConvTranspose2d(width, num_channels, 4, 2, 1)),  # 28x28
             nn.Tanh(),
         )
         self.apply(_initialize)
@@ -46,21 +44,30 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, num_channels, 28, 28) -> logits (N,): two halvings, then a linear layer.
+    """Images (N, pack·num_channels, 28, 28) -> logits (N,): two halvings, then a linear layer.
 
     BatchNorm, if asked for, spares the first layer as the paper says.
     """
 
-    def __init__(self, num_channels: int, width: int, normalization: Normalization = none) -> None:
+    def __init__(
+        self,
+        num_channels: int,
+        width: int,
+        normalization: Normalization = NONE,
+        pack: int = 1,
+        minibatch_std: bool = False,
+    ) -> None:
         super().__init__()
+        around, after = normalization
         self.layers = nn.Sequential(
-            nn.Conv2d(num_channels, width, 4, 2, 1),  # 14x14
+            around(nn.Conv2d(num_channels * pack, width, 4, 2, 1)),  # 14x14
             nn.LeakyReLU(0.2),
-            nn.Conv2d(width, 2 * width, 4, 2, 1),  # 7x7
-            normalization(2 * width),
+            around(nn.Conv2d(width, 2 * width, 4, 2, 1)),  # 7x7
+            after(2 * width),
             nn.LeakyReLU(0.2),
+            *([MinibatchStandardDeviation()] if minibatch_std else []),
             nn.Flatten(),
-            nn.Linear(2 * width * 7 * 7, 1),
+            around(nn.Linear((2 * width + minibatch_std) * 7 * 7, 1)),
         )
         self.apply(_initialize)
 

@@ -1,15 +1,14 @@
 """Fully connected players: for points, and the classic pair for small images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
 from torch import Tensor, nn
 
 from saddle.models.dropout import Dropout
-from saddle.models.normalization import none
-
-Normalization = Callable[[int], nn.Module]
+from saddle.models.minibatch import MinibatchDiscrimination
+from saddle.models.normalization import NONE, Normalization
 
 
 class Generator(nn.Module):
@@ -24,18 +23,19 @@ class Generator(nn.Module):
         event: Sequence[int],
         hidden: Sequence[int],
         negative_slope: float,
-        normalization: Normalization = none,
+        normalization: Normalization = NONE,
         output: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        around, after = normalization
         layers: list[nn.Module] = []
         for num_inputs, num_outputs in pairwise([num_latents, *hidden]):
             layers += [
-                nn.Linear(num_inputs, num_outputs),
+                around(nn.Linear(num_inputs, num_outputs)),
                 nn.LeakyReLU(negative_slope),
-                normalization(num_outputs),
+                after(num_outputs),
             ]
-        layers += [nn.Linear([num_latents, *hidden][-1], prod(event)), output or nn.Identity()]
+        layers += [around(nn.Linear([num_latents, *hidden][-1], prod(event))), output or nn.Identity()]
         self.layers = nn.Sequential(*layers)
         self.event = tuple(event)
 
@@ -44,18 +44,34 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Samples (N, *event) -> logits (N,): [Linear, LeakyReLU, dropout] per hidden layer, then Linear."""
+    """Packed samples -> logits (N,): [Linear, LeakyReLU, norm, dropout] per hidden layer, then Linear.
+
+    ``num_kernels`` > 0 puts minibatch discrimination before the last layer.
+    """
 
     def __init__(
-        self, event: Sequence[int], hidden: Sequence[int], negative_slope: float, dropout: float = 0.0
+        self,
+        event: Sequence[int],
+        hidden: Sequence[int],
+        negative_slope: float,
+        dropout: float = 0.0,
+        normalization: Normalization = NONE,
+        pack: int = 1,
+        num_kernels: int = 0,
     ) -> None:
         super().__init__()
+        around, after = normalization
         layers: list[nn.Module] = []
-        for num_inputs, num_outputs in pairwise([prod(event), *hidden]):
-            layers += [nn.Linear(num_inputs, num_outputs), nn.LeakyReLU(negative_slope)]
+        for num_inputs, num_outputs in pairwise([pack * prod(event), *hidden]):
+            layers += [
+                around(nn.Linear(num_inputs, num_outputs)), nn.LeakyReLU(negative_slope), after(num_outputs)
+            ]
             if dropout:
                 layers += [Dropout(dropout, num_outputs)]
-        layers += [nn.Linear([prod(event), *hidden][-1], 1)]
+        num_features = [pack * prod(event), *hidden][-1]
+        if num_kernels:
+            layers += [MinibatchDiscrimination(num_features, num_kernels)]
+        layers += [around(nn.Linear(num_features + num_kernels, 1))]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, samples: Tensor) -> Tensor:

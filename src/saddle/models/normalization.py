@@ -1,39 +1,126 @@
-"""Normalization layers by choice, and BatchNorm's standing statistics for sampling.
+"""Normalization, chosen per player, and what must be done about it before sampling.
 
-In training BatchNorm uses the statistics of its own batch and keeps none (a player has no memory).
-For sampling, its mean and variance are measured afresh over many batches of latents with the very
-weights that will be used, averaged or not: *standing statistics* (Brock et al. 2019,
+A normalization has two places: ``around`` a layer with weights, and ``after`` it, given the number of
+features. In training BatchNorm uses the statistics of its own batch and keeps none (a player has no
+memory). For sampling, its mean and variance are measured afresh over many batches of latents with the
+very weights that will be used, averaged or not: *standing statistics* (Brock et al. 2019,
 arXiv:1809.11096, sec. 3).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrizations import weight_norm
 
 from saddle.game import Network
 
 
-def none(num_features: int) -> nn.Module:
-    """No normalization."""
+class Normalization(NamedTuple):
+    around: Callable[[nn.Module], nn.Module]  # a layer with weights -> the layer to use in its place
+    after: Callable[[int], nn.Module]  # number of features -> the layer that follows
+
+
+class BatchNorm(_BatchNorm):
+    """BatchNorm over all axes but the features', for (N, C) and (N, C, H, W), with no memory."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features, track_running_stats=False)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.ndim < 2:
+            raise ValueError(
+                f"BatchNorm needs inputs (N, C) or (N, C, ...); got shape {tuple(input.shape)}. Add the axis."
+            )
+
+
+class SpectralNorm(nn.Module):
+    """A linear or convolutional layer with its weight divided by (an estimate of) its largest singular value.
+
+    σ = uᵀWv, W the weight as a matrix (outputs, rest) and u, v unit vectors that power iteration brings
+    to the leading singular pair. They are memory of the game: one iteration a round, outside every gradient
+    (``Game.advance_memory``), while σ is differentiated through W. Source: Miyato et al. 2018,
+    arXiv:1802.05957, algorithm 1.
+    """
+
+    u: Tensor  # (outputs,)
+    v: Tensor  # (rest,)
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.transposed = isinstance(layer, nn.ConvTranspose2d)  # its first axis holds the inputs
+        matrix = self.matrix(layer.weight.detach())  # type: ignore[union-attr,operator]
+        self.register_buffer("u", F.normalize(torch.randn(matrix.shape[0], dtype=matrix.dtype), dim=0))
+        self.register_buffer("v", F.normalize(torch.randn(matrix.shape[1], dtype=matrix.dtype), dim=0))
+
+    def matrix(self, weight: Tensor) -> Tensor:
+        """The weight as a matrix (outputs, rest)."""
+        return (weight.transpose(0, 1) if self.transposed else weight).flatten(1)
+
+    def iterate(self, weight: Tensor, buffers: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One power iteration."""
+        matrix = self.matrix(weight)
+        v = F.normalize(matrix.T @ buffers["u"], dim=0)
+        return {"u": F.normalize(matrix @ v, dim=0), "v": v}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        sigma = self.u @ self.matrix(self.layer.weight) @ self.v  # type: ignore[arg-type]
+        # scaling the inputs is scaling the weight, and spares the bias
+        return self.layer(inputs / sigma)  # type: ignore[no-any-return]
+
+
+def _as_it_is(layer: nn.Module) -> nn.Module:
+    return layer
+
+
+def _nothing(num_features: int) -> nn.Module:
     return nn.Identity()
 
 
-def batch_norm_1d(num_features: int) -> nn.Module:
-    """BatchNorm over (N,) for features (N, num_features). Source: Ioffe and Szegedy 2015."""
-    return nn.BatchNorm1d(num_features, track_running_stats=False)
+def _layer_norm(num_features: int) -> nn.Module:
+    return nn.GroupNorm(1, num_features)
 
 
-def batch_norm_2d(num_features: int) -> nn.Module:
-    """BatchNorm over (N, H, W) for maps (N, num_features, H, W). Source: Ioffe and Szegedy 2015."""
-    return nn.BatchNorm2d(num_features, track_running_stats=False)
+def _group_norm(num_features: int) -> nn.Module:
+    return nn.GroupNorm(next(groups for groups in (8, 4, 2, 1) if num_features % groups == 0), num_features)
+
+
+def _instance_norm(num_features: int) -> nn.Module:
+    return nn.GroupNorm(num_features, num_features)
+
+
+NONE = Normalization(_as_it_is, _nothing)
+"""No normalization."""
+
+BATCH = Normalization(_as_it_is, BatchNorm)
+"""Mean and variance over the batch. Source: Ioffe and Szegedy 2015, arXiv:1502.03167."""
+
+LAYER = Normalization(_as_it_is, _layer_norm)
+"""Mean and variance over all of a sample's own features. Source: Ba et al. 2016, arXiv:1607.06450."""
+
+GROUP = Normalization(_as_it_is, _group_norm)
+"""Over 8 groups of a sample's features (fewer if they do not divide). Source: Wu and He 2018, arXiv:1803.08494."""
+
+INSTANCE = Normalization(_as_it_is, _instance_norm)
+"""Over each feature map of a sample; images only. Source: Ulyanov et al. 2016, arXiv:1607.08022."""
+
+WEIGHT = Normalization(weight_norm, _nothing)
+"""Length and direction of each output's weights apart. Source: Salimans and Kingma 2016, arXiv:1602.07868."""
+
+SPECTRAL = Normalization(SpectralNorm, _nothing)
+"""Weights divided by their largest singular value. Source: Miyato et al. 2018, arXiv:1802.05957."""
 
 
 @torch.no_grad()
 def for_sampling(network: Network, vector: Tensor, latents: Iterable[Tensor]) -> nn.Module:
     """A module with the parameters ``vector``, ready to sample: evaluation mode, nothing batch-wise.
+
+    Spectral norms are iterated to convergence for these very weights.
 
     Args:
         network: the player whose module is copied; it is not changed itself.
@@ -41,8 +128,13 @@ def for_sampling(network: Network, vector: Tensor, latents: Iterable[Tensor]) ->
         latents: batches (N, d) over which BatchNorm's means and variances are averaged; unused by
             a network without BatchNorm.
     """
-    module = deepcopy(network.module)
+    module = deepcopy(network.module).to(vector.device)
     module.load_state_dict(network.unflatten(vector), strict=False)  # strict: buffers are not in it
+    for layer in module.modules():
+        if isinstance(layer, SpectralNorm):
+            for _ in range(100):
+                for name, value in layer.iterate(layer.layer.weight, dict(layer.named_buffers(recurse=False))).items():
+                    setattr(layer, name, value)
     layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
     for layer in layers:
         layer.track_running_stats = True

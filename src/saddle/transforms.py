@@ -1,0 +1,154 @@
+"""What the discriminator sees: differentiable transforms of real and generated samples alike.
+
+``transform(samples, ...) -> samples``, shapes (N, *event). Randomness arrives as ``uniform``
+(N, num_uniform); the i-th real and the i-th generated sample of a batch share it.
+"""
+
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from saddle.game import Logs
+
+
+class Count(NamedTuple):
+    rounds: Tensor  # ()
+
+
+@dataclass(frozen=True)
+class InstanceNoise:
+    """Add Gaussian noise, annealed to nothing: x + σₜε, σₜ = σ·max(0, 1 − t/T), t the round.
+
+    Makes the supports overlap, so that D's gradient does not vanish. ``num_rounds`` T = inf keeps σ.
+    Source: Sønderby et al. 2017, arXiv:1610.04490; Arjovsky and Bottou 2017, arXiv:1701.04862, sec. 3.
+    """
+
+    std: float
+    num_rounds: float = float("inf")
+
+    def num_uniform(self, event: tuple[int, ...]) -> int:
+        return prod(event)
+
+    def init(self, like: Tensor) -> Count:
+        return Count(torch.zeros((), dtype=like.dtype, device=like.device))
+
+    def __call__(self, samples: Tensor, uniform: Tensor, memory: Count) -> Tensor:
+        std = self.std * (1.0 - memory.rounds / self.num_rounds).clamp(min=0.0)
+        # the inverse of the normal distribution function, kept from ±infinity at 0 and 1
+        inside = uniform.clamp(1e-6, 1.0 - 1e-6)
+        noise = sqrt(2.0) * torch.erfinv(2.0 * inside - 1.0)
+        return samples + std * noise.reshape(samples.shape)
+
+    def advance(self, memory: Count, logs: Logs) -> Count:
+        return Count(memory.rounds + 1.0)
+
+
+def augment(
+    images: Tensor, uniform: Tensor, chosen: Tensor, *, translation: float, cutout: float, color: float
+) -> Tensor:
+    """Flip, brightness, contrast, translation and cutout of images (N, C, H, W), each where chosen.
+
+    Args:
+        images: in [−1, 1].
+        uniform: (N, 7): flip, brightness, contrast, translation (y, x), cutout centre (y, x).
+        chosen: (N, 5) of 0 and 1, in the order above: which are applied to which image.
+        translation: greatest shift as a fraction of the side; what comes in from outside is 0.
+        cutout: side of the square set to 0, as a fraction of the image's.
+        color: brightness moves by up to ±color/2, contrast scales by 1 ± color.
+
+    Source: Zhao et al. 2020, arXiv:2006.10738, sec. 4 (color 1, translation 1/8, cutout 1/2).
+    """
+    height, width = images.shape[-2:]
+    chosen = chosen[:, :, None, None, None]
+    draw = uniform[:, :, None, None, None]  # (N, 7, 1, 1, 1)
+    images = torch.where(chosen[:, 0] * (draw[:, 0] < 0.5) > 0, images.flip(-1), images)
+    images = images + chosen[:, 1] * color * (draw[:, 1] - 0.5)
+    mean = images.mean((1, 2, 3), keepdim=True)
+    images = mean + (images - mean) * (1.0 + chosen[:, 2] * color * (2.0 * draw[:, 2] - 1.0))
+
+    rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
+
+    def shift(draws: Tensor, side: int) -> Tensor:
+        """Whole pixels in [−translation·side, translation·side], (N, 1)."""
+        reach = int(translation * side + 0.5)
+        return ((draws * (2 * reach + 1)).floor() - reach).clamp(max=reach).to(torch.long)[:, None]
+
+    moved = chosen[:, 3, 0, 0, 0].to(torch.long)[:, None]
+    from_rows = rows + moved * shift(uniform[:, 3], height)  # (N, H)
+    from_columns = columns + moved * shift(uniform[:, 4], width)  # (N, W)
+    inside = ((from_rows >= 0) & (from_rows < height))[:, None, :, None]
+    inside = inside & ((from_columns >= 0) & (from_columns < width))[:, None, None, :]
+    index = from_rows.clamp(0, height - 1)[:, None, :, None].expand_as(images)
+    images = images.gather(2, index)
+    index = from_columns.clamp(0, width - 1)[:, None, None, :].expand_as(images)
+    images = torch.where(inside, images.gather(3, index), 0.0)
+
+    half = cutout / 2.0
+    far_rows = (rows[None] - uniform[:, 5, None] * height).abs() > half * height  # (N, H)
+    far_columns = (columns[None] - uniform[:, 6, None] * width).abs() > half * width
+    kept = far_rows[:, None, :, None] | far_columns[:, None, None, :] | (chosen[:, 4] == 0)
+    return torch.where(kept, images, 0.0)
+
+
+@dataclass(frozen=True)
+class DiffAugment:
+    """Augment every image D sees, real or generated, differentiably; see ``augment``. For images only.
+
+    Source: Zhao et al. 2020, arXiv:2006.10738, eqs. 4-5. Flips are left out there and by default here.
+    """
+
+    translation: float = 0.125
+    cutout: float = 0.5
+    color: float = 1.0
+    flip: float = 0.0  # 1 flips half of the images
+
+    def num_uniform(self, event: tuple[int, ...]) -> int:
+        return 7
+
+    def __call__(self, samples: Tensor, uniform: Tensor) -> Tensor:
+        chosen = torch.ones_like(uniform[:, :5])
+        chosen = torch.cat([self.flip * chosen[:, :1], chosen[:, 1:]], 1)
+        return augment(
+            samples, uniform, chosen, translation=self.translation, cutout=self.cutout, color=self.color
+        )
+
+
+class Probability(NamedTuple):
+    p: Tensor  # (), of every augmentation
+
+
+@dataclass(frozen=True)
+class AdaptiveAugment:
+    """ADA: ``augment`` each image with probability p, which follows the discriminator's overfitting.
+
+    After each round p ← clip(p + speed·sign(r − target), 0, 1), r = E[sign D(x)] on the augmented real
+    samples. ``speed`` is per round: batch size / 500,000 raises p from 0 to 1 in 500,000 images.
+
+    Source: Karras et al. 2020, arXiv:2006.06676, sec. 3.2 (target 0.6), with a compact set of transforms.
+    """
+
+    target: float = 0.6
+    speed: float = 0.001
+    translation: float = 0.125
+    cutout: float = 0.5
+    color: float = 1.0
+
+    def num_uniform(self, event: tuple[int, ...]) -> int:
+        return 12
+
+    def init(self, like: Tensor) -> Probability:
+        return Probability(torch.zeros((), dtype=like.dtype, device=like.device))
+
+    def __call__(self, samples: Tensor, uniform: Tensor, memory: Probability) -> Tensor:
+        chosen = (uniform[:, 7:] < memory.p).to(samples.dtype)
+        return augment(
+            samples, uniform[:, :7], chosen, translation=self.translation, cutout=self.cutout, color=self.color
+        )
+
+    def advance(self, memory: Probability, logs: Logs) -> Probability:
+        excess = (logs["diag/real_sign"] - self.target).sign()
+        return Probability((memory.p + self.speed * excess).clamp(0.0, 1.0))
