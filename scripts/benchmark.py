@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def hand_written(
-    generator: Any, discriminator: Any, *, lr: float, beta1: float, gamma: float, ema: float
+    generator: Any, discriminator: Any, *, lr: float, beta1: float, beta2: float, gamma: float, ema: float
 ) -> Any:
     """A careful plain PyTorch training step: non-saturating loss, R1, Adam, EMA; modules and torch.optim.
 
@@ -63,7 +63,7 @@ def hand_written(
 
     average = deepcopy(generator)
     optimizers = [
-        torch.optim.Adam(net.parameters(), lr, (beta1, 0.999)) for net in (generator, discriminator)
+        torch.optim.Adam(net.parameters(), lr, (beta1, beta2)) for net in (generator, discriminator)
     ]
     count = 0
 
@@ -137,7 +137,12 @@ def time_steps(case: str, threads: int, num_chunks: int) -> dict[str, Any]:
             nonlocal step
             networks = [deepcopy(net).to(module.device) for net in (module.generator, module.discriminator)]
             step = hand_written(
-                *networks, lr=adam.lr, beta1=adam.beta1, gamma=config.regularizer.r1.gamma, ema=config.ema
+                *networks,
+                lr=adam.lr,
+                beta1=adam.beta1,
+                beta2=adam.beta2,
+                gamma=config.regularizer.r1.gamma,
+                ema=config.ema,
             )
             self.data = data.to(module.device)
             self.began = now()

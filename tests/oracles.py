@@ -24,7 +24,7 @@ from saddle.game import (
     Calculus,
     Game,
     Network,
-    Penalty,
+    Part,
     Players,
 )
 from saddle.optimizers import SGDState
@@ -93,7 +93,7 @@ class Quadratic(nn.Module):
 
 def dirac_gan(
     loss: AdversarialLoss,
-    penalties: dict[str, Penalty] | None = None,
+    penalties: dict[str, Part] | None = None,
     start: tuple[float, float] = (1.0, -1.0),
     scale: float = 1.0,
     calculus: Calculus = FUNCTIONAL,

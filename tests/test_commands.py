@@ -19,15 +19,35 @@ import saddle
 from saddle.commands import evaluate, sample, train
 from saddle.records import Record, open_record
 
-POINTS = (
-    "data=ring8 model=mlp logger=none batch_size=16 num_steps=10 evaluate_every=5 checkpoint_every=5 "
-    "steps_per_execution=3 data.num_train=300 data.num_held_out=100 metrics.num_samples=100 "
-    "metrics.num_real=100 model.generator.hidden=[16] model.discriminator.hidden=[16]"
-).split()
-IMAGES = (
-    "data=mnist5k model=dcgan28 logger=none batch_size=8 num_steps=4 evaluate_every=2 checkpoint_every=2 "
-    "metrics.num_samples=100 metrics.num_real=100 model.generator.width=8 model.discriminator.width=8"
-).split()
+POINTS = [
+    "data=ring8",
+    "model=mlp",
+    "logger=none",
+    "batch_size=16",
+    "num_steps=10",
+    "evaluate_every=5",
+    "checkpoint_every=5",
+    "steps_per_execution=3",
+    "data.num_train=300",
+    "data.num_held_out=100",
+    "metrics.num_samples=100",
+    "metrics.num_real=100",
+    "model.generator.hidden=[16]",
+    "model.discriminator.hidden=[16]",
+]
+IMAGES = [
+    "data=mnist5k",
+    "model=dcgan28",
+    "logger=none",
+    "batch_size=8",
+    "num_steps=4",
+    "evaluate_every=2",
+    "checkpoint_every=2",
+    "metrics.num_samples=100",
+    "metrics.num_real=100",
+    "model.generator.width=8",
+    "model.discriminator.width=8",
+]
 
 
 class Answer(NamedTuple):
@@ -437,7 +457,7 @@ def test_an_image_run_leaves_the_whole_run_directory_and_nothing_else(images_run
     names = {row.name for row in images_run.rows()}
     assert not [name for name in names if name.startswith("time/")]
     assert {"loss/generator", "loss/discriminator", "penalty/r1", "images_seen"} <= names
-    wanted = "fid kid precision recall density coverage vendi modes kl kl_floor".split()
+    wanted = ["fid", "kid", "precision", "recall", "density", "coverage", "vendi", "modes", "kl", "kl_floor"]
     for step in (0, 2, 4):
         assert [*numbers(images_run, "eval/", step)] == wanted
     assert [*numbers(images_run, "eval_raw/", 4)] == wanted

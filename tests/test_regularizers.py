@@ -13,7 +13,7 @@ from oracles import Bowl, Linear, Point, penalty_by_double_backward
 from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, BoundDiscriminator, Game, Network
 from saddle.losses import Wasserstein
 from saddle.models import dcgan, mlp
-from saddle.models.normalization import batch_norm_2d
+from saddle.models.normalization import BATCH
 from saddle.regularizers import r1, r2, wgan_gp
 
 every_calculus = pytest.mark.parametrize("calculus", [AUTOGRAD, FUNCTIONAL], ids=["autograd", "functional"])
@@ -120,7 +120,7 @@ CRITICS = {
     "leaky mlp": (lambda: mlp.Discriminator((2,), [6, 6], 0.2), (2,)),
     "dcgan": (lambda: dcgan.Discriminator(1, 2), (1, 28, 28)),
     # each sample's slope passes through the statistics of its batch, as in the papers' code
-    "dcgan with batch_norm": (lambda: dcgan.Discriminator(1, 2, batch_norm_2d), (1, 28, 28)),
+    "dcgan with batch_norm": (lambda: dcgan.Discriminator(1, 2, BATCH), (1, 28, 28)),
 }
 
 

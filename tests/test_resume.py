@@ -27,11 +27,22 @@ from saddle.records import Record, open_record
 
 pytestmark = pytest.mark.slow
 
-RUN = (
-    "data=ring8 model=mlp logger=none batch_size=32 num_steps=240 evaluate_every=40 checkpoint_every=20 "
-    "steps_per_execution=7 data.num_train=1000 data.num_held_out=200 metrics.num_samples=200 "
-    "metrics.num_real=200 model.generator.hidden=[32,32] model.discriminator.hidden=[32,32]"
-).split()  # 7 divides neither period
+RUN = [
+    "data=ring8",
+    "model=mlp",
+    "logger=none",
+    "batch_size=32",
+    "num_steps=160",
+    "evaluate_every=40",
+    "checkpoint_every=20",
+    "steps_per_execution=7",
+    "data.num_train=1000",
+    "data.num_held_out=200",
+    "metrics.num_samples=200",
+    "metrics.num_real=200",
+    "model.generator.hidden=[32,32]",
+    "model.discriminator.hidden=[32,32]",
+]  # 7 divides neither period
 Hook = Callable[[], None]
 
 
@@ -232,7 +243,7 @@ def test_a_run_killed_in_the_middle_of_its_writes_ends_like_one_that_was_not(pro
             status = life.end()
         lives += 1
         assert status in (0, -signal.SIGKILL), life.log.read_text()
-        if status == 0:
+        if status == 0 or complete(directory):
             break
         assert lives < 60
         if (directory / "summary.json").exists():
@@ -257,7 +268,7 @@ def test_a_run_stopped_by_a_signal_says_so_and_goes_on_to_the_same_end(
     record = open_record(directory)
     summary = record.read_summary()
     assert (summary["status"], summary["exit_status"]) == ("interrupted", status)
-    assert 35 <= summary["step"] < 240
+    assert 35 <= summary["step"] < 160
     assert tensors(record.checkpoint("last"))["step"] == summary["step"]
     assert max(row.step for row in record.rows()) == summary["step"]
     assert record.report.exists()
@@ -323,7 +334,7 @@ def die_after_the_last_checkpoint() -> None:
     write_summary = Record.write_summary
 
     def call(record: Record, **content: Any) -> Any:
-        if content["step"] == 240:
+        if content["step"] == 160:
             os.kill(os.getpid(), signal.SIGKILL)
         return write_summary(record, **content)
 
@@ -338,7 +349,7 @@ def test_a_run_killed_after_its_last_step_is_finished_by_resuming(processes, ref
     with Life(processes, words_for(directory), tmp_path, hook) as life:
         assert life.end() == -signal.SIGKILL
     record = open_record(directory)
-    assert tensors(record.checkpoint("last"))["step"] == 240
+    assert tensors(record.checkpoint("last"))["step"] == 160
     assert not record.report.exists()
     with Life(processes, [f"resume={directory}"], tmp_path) as life:
         assert life.end() == 0, life.log.read_text()
@@ -349,11 +360,11 @@ def test_seconds_of_all_sessions_add_up(reference, processes, tmp_path):
     directory = tmp_path / "run"
     shutil.copytree(reference.directory, directory)
     before = open_record(directory).read_summary()["time"]
-    with Life(processes, [f"resume={directory}", "num_steps=280"], tmp_path) as life:
+    with Life(processes, [f"resume={directory}", "num_steps=200"], tmp_path) as life:
         assert life.end() == 0, life.log.read_text()
     record = open_record(directory)
     after = record.read_summary()
-    assert (after["status"], after["step"], after["num_steps"]) == ("finished", 280, 280)
+    assert (after["status"], after["step"], after["num_steps"]) == ("finished", 200, 200)
     for part in ("total", "train", "evaluate", "report"):
         assert after["time"][part] > before[part]
     assert record.metrics.read_bytes().startswith(reference.metrics.read_bytes())
@@ -374,12 +385,12 @@ def test_steps_per_execution_does_not_change_the_training(reference, processes, 
         if name.startswith("eval"):
             assert record.series()[name] == values
     # a chunk ends at every period's multiple and at its own
-    assert [*record.series()["loss/generator"]] == sorted({*range(20, 241, 20), 50, 150})
+    assert [*record.series()["loss/generator"]] == sorted({*range(20, 161, 20), 50, 150})
 
 
 DIVERGING = [
     *[word for word in RUN if not word.startswith("num_steps")],
-    "num_steps=240",
+    "num_steps=160",
     "loss=wasserstein",
     "regularizer=[]",
     "optimizer=sgd",

@@ -18,7 +18,7 @@ from saddle.evaluation import Sampler
 from saddle.game import Game, Network
 from saddle.losses import Hinge
 from saddle.models import mlp
-from saddle.models.normalization import batch_norm_1d
+from saddle.models.normalization import BATCH
 from saddle.randomness import generator, seed_of
 
 few = settings(max_examples=25, deadline=None)  # no deadline: the first call warms torch up
@@ -175,7 +175,7 @@ def test_latents_of_equal_generators_are_equal(seed, num, size):
 def sampler(seed: int = 0) -> tuple[Sampler, Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = Network(mlp.Generator(3, (2,), [8], 0.2, batch_norm_1d))
+        network = Network(mlp.Generator(3, (2,), [8], 0.2, BATCH))
     return Sampler(network, LATENTS, batch_size=16, seed=seed), network.flatten()
 
 

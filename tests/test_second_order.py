@@ -1,6 +1,5 @@
 """Consensus, symplectic adjustment, competitive descent and follow-the-ridge, against dense linear algebra."""
 
-import cmath
 import math
 from functools import partial
 
@@ -19,7 +18,7 @@ from saddle.dynamics.second_order import (
     SymplecticGradientAdjustment,
     least_squares,
 )
-from saddle.game import AUTOGRAD, Game, Players
+from saddle.game import Game, Players
 from saddle.losses import Minimax, NonSaturating, Relativistic
 from saddle.optimizers import SGD, Adam
 from test_extrapolation import (
@@ -46,6 +45,7 @@ from test_extrapolation import (
     start_by_hand,
 )
 
+one_iteration = partial(CompetitiveGradientDescent, num_iterations=1)
 METHODS = {
     "consensus": partial(Consensus, gamma=1.5),
     "sga": SymplecticGradientAdjustment,
@@ -88,18 +88,19 @@ def test_their_pull_grows_with_the_square_of_the_coupling(sigma, weight):
 @pytest.mark.parametrize(("s", "printed"), [(0.1, 0.995037), (0.2, 0.980581), (0.5, 0.894427)])
 @pytest.mark.parametrize("sigma", [1.0, 2.5])
 def test_competitive_descent_contracts_the_bilinear_game_at_any_s(s, printed, sigma):
-    for num_iterations in (1, 8):  # one suffices: all singular values of the operator are √(1 + s²)
+    # one iteration suffices: all singular values of the operator are √(1 + s²); further ones rest
+    for num_iterations in (1, 3):
         dynamics = both(partial(CompetitiveGradientDescent, num_iterations=num_iterations), SGD(s / sigma))
         found = rate(dynamics, game=bilinear(sigma))
         assert_close(found, (1 + s**2) ** -0.5, **EXACT)
         assert_close(found, printed, atol=1e-6, rtol=0)  # as printed
-    path = trajectory(bilinear(sigma), both(CompetitiveGradientDescent, SGD(s / sigma)), 50).norm(dim=1)
-    assert_close(path[1:] / path[:-1], torch.full((50,), found), **EXACT)  # its operator is a scaled rotation
+    path = trajectory(bilinear(sigma), both(one_iteration, SGD(s / sigma)), 10).norm(dim=1)
+    assert_close(path[1:] / path[:-1], torch.full((10,), found), **EXACT)  # its operator is a scaled rotation
 
 
 def test_a_wide_stride_only_hastens_competitive_descent():
     for s in (2.0, 20.0):
-        assert_close(rate(both(CompetitiveGradientDescent, SGD(s))), (1 + s**2) ** -0.5, **EXACT)
+        assert_close(rate(both(one_iteration, SGD(s))), (1 + s**2) ** -0.5, **EXACT)
 
 
 ZOO = {  # |λ| at s = 0.2, 0.6, 1.2 as printed for η = 0.2, γ = 1, f = αxy with α = 1, 3, 6
@@ -108,7 +109,7 @@ ZOO = {  # |λ| at s = 0.2, 0.6, 1.2 as printed for η = 0.2, γ = 1, f = αxy w
     "consensus": (partial(Consensus, gamma=1.0), (0.825, 1.000, 6.315)),
     "sga": (SymplecticGradientAdjustment, (0.825, 1.000, 6.315)),
     "extragradient": (ExtraGradient, (0.981, 0.877, 1.278)),  # LCGD's eigenvalues
-    "cgd": (CompetitiveGradientDescent, (0.981, 0.857, 0.640)),
+    "cgd": (one_iteration, (0.981, 0.857, 0.640)),
 }
 
 
@@ -122,7 +123,7 @@ def test_only_competitive_descent_survives_the_strongest_coupling(make, printed,
     if printed[index] != 1.0:  # consensus at α = 3 turns on a circle
         assert (radius[-1] < radius[0]).item() == (printed[index] < 1)
     if alpha == 6.0:
-        assert (radius[-1] < radius[0]).item() == (make is CompetitiveGradientDescent)
+        assert (radius[-1] < radius[0]).item() == (make is one_iteration)
 
 
 def dirac_gan_at_half(alpha: float) -> Game:
@@ -161,8 +162,8 @@ def test_consensus_is_at_the_tabled_radius_after_500_steps():
 
 def test_competitive_descent_contracts_the_dirac_gan_like_an_implicit_step():
     game = dirac_gan(Minimax(), start=(1e-5, -1e-5))
-    radius = trajectory(game, both(CompetitiveGradientDescent, SGD(0.2)), 50).norm(dim=1)
-    expected = torch.full((50,), (1 + 0.1**2) ** -0.5)  # s = h·f'(0)
+    radius = trajectory(game, both(one_iteration, SGD(0.2)), 20).norm(dim=1)
+    expected = torch.full((20,), (1 + 0.1**2) ** -0.5)  # s = h·f'(0)
     # θψ = 1e-10 bends f' by a relative 5e-11 and adds diagonal terms of that size
     assert_close(radius[1:] / radius[:-1], expected, atol=1e-9, rtol=0)
 
@@ -221,46 +222,48 @@ def quadratic(a: float, b: float, c: float, x: float, y: float) -> tuple:
     return game_of(f, lambda x, y: -f(x, y), torch.tensor([x]), torch.tensor([y]))
 
 
-QUADRATICS = {  # game and start; its eigenvalue, double, of −∂ω'/∂t for descent and for follow-the-ridge
+QUADRATICS = {  # a, b, c and start; the double eigenvalue λ of a round 1 + ηλ, for descent and for the ridge
     "f1, a local minimax point": ((-3.0, -1.0, 4.0, 5.0, 7.0), 2.0, -2.0),
     "f2, not one": ((3.0, 1.0, 4.0, 6.0, 5.0), -2.0, 2.0),
 }
 ridge = partial(FollowTheRidge, num_iterations=1)  # one number a player: exact
 
 
+def matrix_of_round(of_point, dynamics, size: float = 1.0) -> Tensor:
+    """A round as a matrix on (x, y): from (size, 0) and from (0, size)."""
+    columns = [rounds(*of_point(*at), dynamics, 1)[1] / size for at in ((size, 0.0), (0.0, size))]
+    return torch.stack(columns, 1)
+
+
 @pytest.mark.parametrize(("numbers", "of_descent", "of_ridge"), QUADRATICS.values(), ids=QUADRATICS)
 def test_follow_the_ridge_converges_to_local_minimax_points_alone(numbers, of_descent, of_ridge):
-    game, batch = quadratic(*numbers)
     for make, value in ((Simultaneous, of_descent), (ridge, of_ridge)):
-        path = rounds(game, batch, both(make, SGD(0.05)), 200)
-        # both operators have the double eigenvalue 1 + ηλ: (M − (1 + ηλ))² = 0 at every point of the path
+        dynamics = both(make, SGD(0.05))
+        matrix = matrix_of_round(lambda x, y: quadratic(*numbers[:3], x, y), dynamics)
+        # a double eigenvalue is only accurate to √eps, but its trace and determinant are exact
         factor = 1 + 0.05 * value
-        left = path[2:] - 2 * factor * path[1:-1] + factor**2 * path[:-2]
-        scale = path[2:].norm(dim=1, keepdim=True)
-        assert_close(left / scale, torch.zeros_like(left), atol=1e-11, rtol=0)  # three roundings of a sum
-        assert (path[-1].norm() < 1e-3) if value < 0 else (path[-1].norm() > 1e3)
-
-
-def test_follow_the_ridge_stays_at_f1_and_leaves_f2_over_1000_rounds():
-    stays, leaves = (
-        rounds(*quadratic(*numbers), both(ridge, SGD(0.05)), 1000)[-1].norm().item()
-        for numbers, _, _ in QUADRATICS.values()
-    )
-    assert stays < 1e-40  # 0.9^1000 = 2e-46, times a polynomial of the double root
-    assert leaves > 1e40  # 1.1^1000 = 2e41
+        assert_close(matrix.trace().item(), 2 * factor, **EXACT)
+        assert_close(matrix.det().item(), factor**2, **EXACT)
+        path = rounds(*quadratic(*numbers), dynamics, 20)
+        assert_close(path[1:], path[:-1] @ matrix.T)
+        # after the table's 1000 rounds, 0.9^1000 = 2e-46 or 1.1^1000 = 2e41, times a polynomial in 1000
+        end = (torch.linalg.matrix_power(matrix, 1000) @ path[0]).norm()
+        assert (end < 1e-40) if value < 0 else (end > 1e40)
 
 
 def f3(x: Tensor, y: Tensor) -> Tensor:
-    """Wang et al. 2020, eq. 15."""
+    """The authors' third game: 0 is a local minimax point, where f ≈ −5x² − y² + 6xy."""
     inner = 4 * x**2 - (y - 3 * x + 0.05 * x**3) ** 2 - 0.1 * y**4
     return (inner * torch.exp(-0.01 * (x**2 + y**2))).sum()
 
 
+def third_game(x: float, y: float) -> tuple:
+    return game_of(f3, lambda x, y: -f3(x, y), torch.tensor([x]), torch.tensor([y]))
+
+
 def test_follow_the_ridge_is_its_equation_on_the_authors_third_game():
-    """x' = x − η∂f/∂x, y' = y + η∂f/∂y + η f_yy⁻¹ f_yx ∂f/∂x; it ends at the local minimax point 0."""
-    x, y = torch.tensor([7.0]), torch.tensor([5.0])
-    game, batch = game_of(f3, lambda x, y: -f3(x, y), x, y)
-    path = rounds(game, batch, both(ridge, SGD(0.05)), 1000)
+    """x' = x − η∂f/∂x, y' = y + η∂f/∂y + η f_yy⁻¹ f_yx ∂f/∂x, from their start (7, 5)."""
+    path = rounds(*third_game(7.0, 5.0), both(ridge, SGD(0.05)), 10)
     x, y = 7.0, 5.0
     for turn in range(10):
         point = torch.tensor([x, y])
@@ -271,7 +274,13 @@ def test_follow_the_ridge_is_its_equation_on_the_authors_third_game():
             y + 0.05 * grad[1].item() + 0.05 * (hessian[1, 0] / hessian[1, 1] * grad[0]).item(),
         )
         assert_close(path[turn + 1], torch.tensor([x, y]), **ROUND_OFF)
-    assert path[-1].norm() < 1e-6
+
+
+def test_the_ridge_attracts_at_the_rates_of_both_players_curvatures():
+    """1 − ηλ with λ = 8, of f along the ridge y = 3x where it is 4x², and λ = 2 = −f_yy; descent leaves."""
+    near = matrix_of_round(third_game, both(ridge, SGD(0.05)), size=1e-6)  # f is even: curvature enters squared
+    assert_close(sorted_eigenvalues(near).real, torch.tensor([0.6, 0.9]), atol=1e-9, rtol=0)
+    assert spectral_radius(matrix_of_round(third_game, both(Simultaneous, SGD(0.05)), size=1e-6)) > 1
 
 
 # ---- random general-sum quadratics, several parameters a player
@@ -496,18 +505,17 @@ def test_a_round_is_pure(make):
     assert_pure(both(make, Adam(0.1)))
 
 
-@every_method
-def test_a_weight_of_0_or_a_lone_player_is_plain_descent(make):
-    plain = play(small_game(), both(Simultaneous, SGD(0.1)), 3)
-    for none in (
-        both(partial(Consensus, gamma=0.0), SGD(0.1)),
-        both(partial(SymplecticGradientAdjustment, weight=0.0), SGD(0.1)),
-    ):
-        assert_close(play(small_game(), none, 3), plain, **EXACT)
-    # at rate 0 of the other player competition has nothing to anticipate, and no ridge moves
-    still, still_plain = (play(small_game(), kind(SGD(0.0), SGD(0.1)), 3) for kind in (make, Simultaneous))
-    if make in (METHODS["cgd"], METHODS["ridge"]):
-        assert_close(still[:, 3:], still_plain[:, 3:], **EXACT)
+@pytest.mark.parametrize(
+    "make", [partial(Consensus, gamma=0.0), partial(SymplecticGradientAdjustment, weight=0.0)], ids=["consensus", "sga"]
+)
+def test_a_weight_of_0_is_plain_descent(make):
+    assert_close(play(small_game(), both(make, SGD(0.1))), play(small_game(), both(Simultaneous, SGD(0.1))), **EXACT)
+
+
+@pytest.mark.parametrize("make", [METHODS["cgd"], METHODS["ridge"]], ids=["cgd", "ridge"])
+def test_against_a_generator_that_stands_still_there_is_nothing_to_anticipate(make):
+    found, plain = (play(small_game(), kind(SGD(0.0), SGD(0.1)), 3) for kind in (make, Simultaneous))
+    assert_close(found, plain, **EXACT)
 
 
 @pytest.mark.parametrize("make", [CompetitiveGradientDescent, FollowTheRidge])
@@ -517,11 +525,12 @@ def test_a_solver_that_never_iterates_is_refused(make, value):
         make(SGD(0.1), SGD(0.1), num_iterations=value)
 
 
-def test_the_bilinear_operators_are_those_of_the_formulas():
-    """Not only their radii: λ = 1 − s ± is for consensus, (1 ± is)⁻¹ for CGD."""
-    for make, value in ((partial(Consensus, gamma=1.0), complex(0.8, 0.2)), (CompetitiveGradientDescent, 1 / (1 + 0.2j))):
-        matrix = torch.from_numpy(operator(both(make, SGD(0.2)))[:2, :2])
-        found = sorted_eigenvalues(matrix)
-        expected = sorted((value, value.conjugate()), key=lambda root: (root.real, cmath.phase(root)))
-        assert_close(found, torch.tensor(expected), **EXACT)
-    assert small_game().calculus is AUTOGRAD
+@pytest.mark.parametrize(
+    ("make", "value"),
+    [(partial(Consensus, gamma=1.0), complex(0.8, 0.2)), (one_iteration, 1 / complex(1, -0.2))],
+    ids=["consensus", "cgd"],
+)
+def test_eigenvalues_and_not_only_radii_are_those_of_the_formulas(make, value):
+    """1 − s ± is, and (1 ± is)⁻¹ as for an implicit step; s = 0.2."""
+    found = sorted_eigenvalues(torch.from_numpy(operator(both(make, SGD(0.2)))[:2, :2]))
+    assert_close(found, torch.tensor([value.conjugate(), value]), **EXACT)

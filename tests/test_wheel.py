@@ -64,8 +64,8 @@ def test_the_installed_wheel_trains_and_samples_from_an_empty_folder(wheel, tmp_
     programs = environment / "bin"
     python = programs / "python"
     run(
-        sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel,
-        folder=tmp_path,
+        sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index",
+        wheel, folder=tmp_path,
     )  # fmt: skip
     (packages,) = environment.glob("lib/python*/site-packages")
     # torch and the rest; their own .pth files, such as that of an editable Saddle, are not followed
@@ -76,8 +76,15 @@ def test_the_installed_wheel_trains_and_samples_from_an_empty_folder(wheel, tmp_
 
     run(
         programs / "saddle-train",
-        *"data=ring8 model=mlp num_steps=20 evaluate_every=10 checkpoint_every=10 batch_size=16".split(),
-        *"metrics.num_samples=100 metrics.num_real=100 logger=none".split(),
+        *[
+            "data=ring8",
+            "model=mlp",
+            "num_steps=20",
+            "evaluate_every=10",
+            "checkpoint_every=10",
+            "batch_size=16",
+        ],
+        *["metrics.num_samples=100", "metrics.num_real=100", "logger=none"],
         folder=folder,
     )
     assert [path.name for path in folder.iterdir()] == ["runs"]

@@ -27,7 +27,7 @@ class ExponentialAverage:
     beta: float = 0.999
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.beta < 1.0:
+        if not isinstance(self.beta, Tensor) and not 0.0 <= self.beta < 1.0:
             raise ValueError(
                 f"ema must lie in [0, 1); got {self.beta:g}. 0 turns averaging off, 0.999 is usual."
             )

@@ -17,6 +17,7 @@ from saddle.game import Game
 from saddle.records import atomic_write
 
 FORMAT = 1
+KEYS = {"owner", "rounds", "step", "leaves", "names"}  # what resuming needs
 
 
 class Checkpoint(NamedTuple):
@@ -28,6 +29,7 @@ class Checkpoint(NamedTuple):
 def save(path: Path, game: Game, rounds: int, step: int, state: TrainingState, owner: str = "") -> None:
     """Write a checkpoint, whole or not at all. ``owner`` is the identity of the run it belongs to."""
     leaves = [leaf.detach().cpu() for leaf in pytree.tree_leaves(state)]
+    names = _names(state)
     on_cpu = pytree.tree_unflatten(leaves, pytree.tree_structure(state))
     content = {
         "format": FORMAT,
@@ -39,6 +41,7 @@ def save(path: Path, game: Game, rounds: int, step: int, state: TrainingState, o
         "discriminator": game.discriminator.unflatten(on_cpu.players.discriminator),
         "averaged_generator": game.generator.unflatten(on_cpu.average.params),
         "leaves": leaves,
+        "names": names,
     }
     atomic_write(path, lambda file: torch.save(content, file))
 
@@ -59,7 +62,7 @@ def load(path: Path, like: TrainingState, owner: str = "") -> Checkpoint:
     leaves = content["leaves"]
     expected, structure = pytree.tree_flatten(like)
     shapes, wanted = [leaf.shape for leaf in leaves], [leaf.shape for leaf in expected]
-    if shapes != wanted:
+    if shapes != wanted or content["names"] != _names(like):
         raise ValueError(
             f"a checkpoint must fit the run's networks, optimizers and dynamics; {path} holds "
             f"{len(shapes)} tensors with {sum(map(torch.Size.numel, shapes)):,} numbers, the run "
@@ -67,6 +70,11 @@ def load(path: Path, like: TrainingState, owner: str = "") -> Checkpoint:
         )
     moved = [leaf.to(one.device, one.dtype) for leaf, one in zip(leaves, expected, strict=True)]
     return Checkpoint(content["rounds"], content["step"], pytree.tree_unflatten(moved, structure))
+
+
+def _names(state: TrainingState) -> list[str]:
+    """The place of each leaf in the state, such as ``.memory.generator.square``."""
+    return [pytree.keystr(place) for place, _ in pytree.tree_flatten_with_path(state)[0]]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -77,13 +85,14 @@ def _read(path: Path) -> dict[str, Any]:
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (RuntimeError, OSError, EOFError, LookupError, ValueError, pickle.UnpicklingError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise ValueError(
-            f"a checkpoint must be a whole file written by Saddle; {path} cannot be read "
-            f"({str(error).splitlines()[0][:120]}). Use another checkpoint of the run."
+            f"a checkpoint must be a whole file written by Saddle; {path} cannot be read ({why}). "
+            "Use another checkpoint of the run."
         ) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT or "leaves" not in content:
-        found = sorted(content) if isinstance(content, dict) else type(content).__name__
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= KEYS:
+        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ValueError(
             f"a checkpoint must be of Saddle's format {FORMAT}; {path} holds {found}. "
             "Resume with a checkpoint that this version wrote."

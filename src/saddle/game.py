@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 from torch.func import grad, vjp
+from torch.nn.modules.dropout import _DropoutNd
 
 
 class Players(NamedTuple):
@@ -51,8 +52,8 @@ class Network:
     """A module as a pure function of one vector of parameters.
 
     Raises:
-        ValueError: the module keeps state of its own between calls (BatchNorm with running
-            statistics), which no pure function can have.
+        ValueError: the module is no pure function of its parameters and inputs: it keeps state between
+            calls (BatchNorm with running statistics) or draws random numbers.
     """
 
     module: nn.Module
@@ -65,6 +66,11 @@ class Network:
                     f"{type(layer).__name__} with running statistics. Build it with "
                     "track_running_stats=False: standing statistics are measured before sampling."
                 )
+            if isinstance(layer, _DropoutNd | nn.RReLU):
+                raise ValueError(
+                    f"a player must draw no random number itself; its layer {name!r} is "
+                    f"{type(layer).__name__}. Use saddle.models.dropout.Dropout, which is given its numbers."
+                )
 
     @cached_property
     def shapes(self) -> dict[str, torch.Size]:
@@ -74,42 +80,6 @@ class Network:
     @cached_property
     def _sizes(self) -> list[int]:
         return [shape.numel() for shape in self.shapes.values()]
-
-    @cached_property
-    def _iterated(self) -> dict[str, Any]:
-        """Name -> layer whose buffers are memory of the game (``models.normalization.SpectralNorm``)."""
-        return {name: layer for name, layer in self.module.named_modules() if hasattr(layer, "iterate")}
-
-    def init_memory(self) -> dict[str, Tensor]:
-        """Buffer name -> value, for layers whose buffers follow the parameters from round to round."""
-        return {
-            f"{name}.{key}": value.clone()
-            for name, layer in self._iterated.items()
-            for key, value in layer.named_buffers(recurse=False)
-        }
-
-    def advance_memory(self, memory: Mapping[str, Tensor], vector: Tensor) -> dict[str, Tensor]:
-        """The buffers one iteration on, with the parameters ``vector``; outside every gradient."""
-        weights = self.unflatten(vector.detach())
-        found = dict(memory)
-        for name, layer in self._iterated.items():
-            own = {key: memory[f"{name}.{key}"] for key, _ in layer.named_buffers(recurse=False)}
-            moved = layer.iterate(weights[f"{name}.layer.weight"], own)
-            found |= {f"{name}.{key}": value for key, value in moved.items()}
-        return found
-
-    @cached_property
-    def _buffers(self) -> tuple[str, ...]:
-        return (*self.num_uniform, *self.init_memory())
-
-    @cached_property
-    def _slots(self) -> list[tuple[dict[str, Any], str]]:
-        """Where the module keeps each parameter, then each bound buffer: (table, key)."""
-        places = [name.rpartition(".") for name in (*self.shapes, *self._buffers)]
-        layers = [(self.module.get_submodule(owner), key) for owner, _, key in places]
-        return [
-            (layer._parameters if key in layer._parameters else layer._buffers, key) for layer, key in layers
-        ]
 
     @cached_property
     def num_uniform(self) -> dict[str, int]:
@@ -123,6 +93,58 @@ class Network:
             for name, layer in self.module.named_modules()
             if hasattr(layer, "num_uniform")
         }
+
+    @cached_property
+    def _iterated(self) -> dict[str, Any]:
+        """Name -> layer whose buffers are memory of the game (``models.normalization.SpectralNorm``)."""
+        return {name: layer for name, layer in self.module.named_modules() if hasattr(layer, "iterate")}
+
+    def init_memory(self) -> dict[str, Tensor]:
+        """Buffer name -> value, for layers whose buffers follow the parameters from round to round.
+
+        Iterated 15 times on the module's present parameters, as torch's own spectral norm begins.
+        """
+        memory = {
+            f"{name}.{key}": value.clone()
+            for name, layer in self._iterated.items()
+            for key, value in layer.named_buffers(recurse=False)
+        }
+        for _ in range(15 if memory else 0):
+            memory = self.advance_memory(memory, self.flatten())
+        return memory
+
+    def advance_memory(self, memory: Mapping[str, Tensor], vector: Tensor) -> dict[str, Tensor]:
+        """The buffers one iteration on, with the parameters ``vector``; outside every gradient."""
+        weights = self.unflatten(vector.detach())
+        found = dict(memory)
+        for name, layer in self._iterated.items():
+            own = {key: memory[f"{name}.{key}"] for key, _ in layer.named_buffers(recurse=False)}
+            moved = layer.iterate(weights[f"{name}.layer.weight"], own)
+            found |= {f"{name}.{key}": value for key, value in moved.items()}
+        return found
+
+    @cached_property
+    def _buffers(self) -> tuple[str, ...]:
+        of_memory = (
+            f"{name}.{key}"
+            for name, layer in self._iterated.items()
+            for key, _ in layer.named_buffers(recurse=False)
+        )
+        return (*self.num_uniform, *of_memory)
+
+    @cached_property
+    def _slots(self) -> list[tuple[dict[str, Any], str, int]]:
+        """Where the module keeps each parameter and bound buffer: (table, key, which of the tensors)."""
+        order = {id(value): index for index, value in enumerate(self.module.parameters())}
+        places = {  # every place of a parameter that layers share
+            name: order[id(value)] for name, value in self.module.named_parameters(remove_duplicate=False)
+        } | {name: len(order) + index for index, name in enumerate(self._buffers)}
+        slots = []
+        for name, index in places.items():
+            owner, _, key = name.rpartition(".")
+            layer = self.module.get_submodule(owner)
+            slots.append((layer._parameters if key in layer._parameters else layer._buffers, key, index))
+        return slots
 
     def flatten(self) -> Tensor:
         """A copy of the module's present parameters as one vector (P,)."""
@@ -143,20 +165,21 @@ class Network:
     def bind(self, vector: Tensor, buffers: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
         """The module as a function of its inputs alone.
 
-        ``buffers`` holds the uniform numbers and the memory that its layers ask for. What ``torch.func.functional_call`` does, with the places looked up once: on small networks
-        that function's look-ups are a tenth of a training step.
+        ``buffers`` holds the uniform numbers and the memory that its layers ask for. This is what
+        ``torch.func.functional_call`` does, with the places looked up once: on small networks that
+        function's look-ups are a tenth of a training step.
         """
         tensors = [*self._views(vector), *(buffers[name] for name in self._buffers)]
         slots, module = self._slots, self.module
 
         def call(inputs: Tensor) -> Tensor:
-            own = [table[key] for table, key in slots]
+            own = [table[key] for table, key, _ in slots]
             try:
-                for (table, key), tensor in zip(slots, tensors, strict=True):
-                    table[key] = tensor
+                for table, key, index in slots:
+                    table[key] = tensors[index]
                 return module(inputs)
             finally:
-                for (table, key), tensor in zip(slots, own, strict=True):
+                for (table, key, _), tensor in zip(slots, own, strict=True):
                     table[key] = tensor
 
         return call
@@ -299,7 +322,9 @@ class Game:
     def num_uniform(self, event: tuple[int, ...]) -> dict[str, int]:
         """Part -> how many uniform numbers a sample needs there, for samples of shape ``event``."""
         return {
-            name: part.num_uniform(event) for name, part in self._parts.items() if hasattr(part, "num_uniform")
+            name: part.num_uniform(event)
+            for name, part in self._parts.items()
+            if hasattr(part, "num_uniform")
         }
 
     def init(self) -> Players:
@@ -308,8 +333,13 @@ class Game:
 
     def init_memory(self, players: Players) -> dict[str, Any]:
         """The memory of every part and of both networks before the first round."""
-        parts = {name: part.init(players.generator) for name, part in self._parts.items() if hasattr(part, "init")}
-        networks = {"generator": self.generator.init_memory(), "discriminator": self.discriminator.init_memory()}
+        parts = {
+            name: part.init(players.generator) for name, part in self._parts.items() if hasattr(part, "init")
+        }
+        networks = {
+            "generator": self.generator.init_memory(),
+            "discriminator": self.discriminator.init_memory(),
+        }
         device = players.generator.device
         return parts | {
             name: {key: value.to(device) for key, value in memory.items()}

@@ -51,7 +51,9 @@ class JacobianClamping:
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high:
-            raise ValueError(f"low must lie between 0 and high; got {self.low:g} and {self.high:g}. Swap them.")
+            raise ValueError(
+                f"low must lie between 0 and high; got {self.low:g} and {self.high:g}. Swap them."
+            )
 
     def __call__(self, game: Game, players: Players, batch: Batch, fake: Tensor) -> Tensor:
         direction = F.normalize(batch.latent.roll(1, 0), dim=1)

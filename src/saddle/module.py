@@ -165,11 +165,17 @@ class GANModule(LightningModule):
         self.logs = {name: value for name, value in means.items() if not name.startswith("weights/")}
 
     def _must_be_finite(self, names: list[str], values: Tensor, chunk: range) -> None:
+        def is_of_generator(name: str) -> bool:
+            return name.partition("/")[2].startswith("generator")
+
         for index, row in zip(chunk, values.tolist(), strict=True):
-            for name, value in zip(names, row, strict=True):
+            # the discriminator's first: where it moves first, the generator only inherits its fault
+            for name, value in sorted(
+                zip(names, row, strict=True), key=lambda item: is_of_generator(item[0])
+            ):
                 if not math.isfinite(value):
-                    kind, _, rest = name.partition("/")
-                    player = "generator" if rest.startswith("generator") else "discriminator"
+                    kind = name.partition("/")[0]
+                    player = "generator" if is_of_generator(name) else "discriminator"
                     step = (index + 1) * self.dynamics.num_generator_steps
                     what = "weights" if kind == "weights" else name
                     raise Diverged(

@@ -9,7 +9,6 @@ from math import prod, sqrt
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from saddle.game import Logs
@@ -146,7 +145,12 @@ class AdaptiveAugment:
     def __call__(self, samples: Tensor, uniform: Tensor, memory: Probability) -> Tensor:
         chosen = (uniform[:, 7:] < memory.p).to(samples.dtype)
         return augment(
-            samples, uniform[:, :7], chosen, translation=self.translation, cutout=self.cutout, color=self.color
+            samples,
+            uniform[:, :7],
+            chosen,
+            translation=self.translation,
+            cutout=self.cutout,
+            color=self.color,
         )
 
     def advance(self, memory: Probability, logs: Logs) -> Probability:

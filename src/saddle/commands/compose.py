@@ -72,7 +72,9 @@ def assemble(config: DictConfig) -> Experiment:
     )
     metrics = instantiate(config.metrics, _convert_="all")
     sampler = Sampler(game.generator, model["latents"], config.batch_size, metrics.pop("seed"))
-    return Experiment(dataset, game, dynamics, average, module, sampler, Evaluator(**metrics))
+    evaluator = Evaluator(**metrics)
+    evaluator.features(dataset.train[:2])  # refuses data that it cannot see
+    return Experiment(dataset, game, dynamics, average, module, sampler, evaluator)
 
 
 def config_hash(config: DictConfig) -> str:

@@ -95,7 +95,7 @@ def remove_if_empty(directory: Path) -> None:
 
 def _nearest(message: str, config_name: str) -> str:
     """A "did you mean" for an unknown key, group or choice."""
-    if choice := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
+    if choice := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", message):
         group, name = choice.groups()
         known = [path.stem for path in (config_directory() / group).glob("*.yaml")]
         wanted = name

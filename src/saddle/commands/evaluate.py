@@ -75,6 +75,7 @@ def evaluate(config: DictConfig) -> None:
 
     console = Console()
     with entry.refusing():
+        must_name_run(config)
         _at_least_two(config.num_samples, "num_samples")
         _at_least_two(config.num_real, "num_real")
         record, experiment, step, params = restore(config.run, config.checkpoint, config.averaged)
@@ -117,6 +118,12 @@ def evaluate(config: DictConfig) -> None:
             "protocol": protocol,
         }
         atomic_write(Path(config.output), json.dumps(strict(content), indent=2) + "\n")
+
+
+def must_name_run(config: DictConfig) -> None:
+    """Raise ValueError unless ``run=`` was given."""
+    if config.run is None:
+        raise ValueError("run must be the directory of a run; got none. Say run=runs/NAME/TIME.")
 
 
 def _at_least_two(value: int | None, key: str) -> None:

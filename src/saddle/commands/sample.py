@@ -1,5 +1,7 @@
 """``saddle-sample``: samples of a run's generator, as a grid or a folder."""
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
 from saddle.commands import entry
@@ -14,16 +16,16 @@ def sample(config: DictConfig) -> None:
     """Draw ``num`` samples and write what was asked for."""
     from dataclasses import replace
     from io import BytesIO
-    from pathlib import Path
 
     import numpy as np
     from rich.progress import track
 
-    from saddle.commands.evaluate import restore
+    from saddle.commands.evaluate import must_name_run, restore
     from saddle.records import atomic_write
     from saddle.reports.pictures import image_file, images_picture, points_picture
 
     with entry.refusing():
+        must_name_run(config)
         if not isinstance(config.num, int) or config.num < 1:
             raise ValueError(
                 f"num must be a whole number of at least 1; got {config.num}. Give such a number."
@@ -34,7 +36,7 @@ def sample(config: DictConfig) -> None:
             raise ValueError(
                 f"grid must lie in an existing folder; got {config.grid}. Make the folder first."
             )
-        if config.folder and Path(config.folder).exists() and any(Path(config.folder).iterdir()):
+        if config.folder and Path(config.folder).exists() and not _is_empty(Path(config.folder)):
             raise ValueError(
                 f"folder must be new or empty; got {config.folder} with files in it. Name another."
             )
@@ -59,6 +61,10 @@ def sample(config: DictConfig) -> None:
             np.save(content, samples.numpy())
             atomic_write(folder / "points.npy", content.getvalue())
         print(config.folder)
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 if __name__ == "__main__":

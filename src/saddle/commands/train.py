@@ -59,7 +59,7 @@ def train(config: DictConfig) -> float | None:
                 f"on_divergence must be one of {', '.join(ON_DIVERGENCE)}; got {config.on_divergence}. "
                 "Choose one of them."
             )
-        run = _resume(config) if config.resume else _begin(config)
+        run = _begin(config) if config.resume is None else _resume(config)
         trainer = _trainer(run, stop, stopwatch)
     outcome = Outcome("failed", 1)
     try:
@@ -102,6 +102,7 @@ def _begin(config: DictConfig) -> Run:
 
     own = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
     assert isinstance(own, DictConfig)
+    _check_trainer(own)
     if "wandb" in own.logger:
         tracking.must_have_wandb_key(own.logger.mode)
     experiment = assemble(own)
@@ -133,6 +134,7 @@ def _resume(config: DictConfig) -> Run:
     assert isinstance(own, DictConfig)
     if any(word.startswith("num_steps=") for word in words):
         own.num_steps = config.num_steps
+    _check_trainer(own)
     if "wandb" in own.logger:
         tracking.must_have_wandb_key(own.logger.mode)
     experiment = assemble(own)
@@ -142,15 +144,32 @@ def _resume(config: DictConfig) -> Run:
         fresh = start(experiment.game, experiment.dynamics, experiment.average, module.device)
         found = checkpoints.load(last, fresh, record.read_provenance()["run_id"])
         module.training_state, module.rounds = found.state, found.rounds
-    if module.finished:
+    # one killed after its last step, before its report, has yet to be finished
+    if module.finished and record.report.exists() and record.read_summary()["status"] == "finished":
         raise ValueError(
             f"a run to resume must be unfinished; {record.directory} has made its {module.num_steps} steps. "
             "Give a larger num_steps to extend it."
         )
     entry.remove_if_empty(Path(HydraConfig.get().runtime.output_dir))  # Hydra made it, for a new run
-    record.truncate(module.generator_steps if last.exists() else -1)
+    record.truncate(module.generator_steps or -1)  # step 0 is evaluated again
+    record.report.unlink(missing_ok=True)  # of an earlier session
     atomic_write(record.config, OmegaConf.to_yaml(own))
     return Run(record, own, experiment, record.read_summary()["time"])
+
+
+def _check_trainer(config: DictConfig) -> None:
+    """Let Lightning refuse its settings, such as a GPU that is not there, before anything is written."""
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+    from pytorch_lightning import Trainer
+
+    settings: Any = OmegaConf.to_container(config.trainer)
+    try:
+        Trainer(**settings, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    except MisconfigurationException as error:
+        raise ValueError(
+            f"trainer must hold settings that this machine can meet; got: {error} "
+            "Choose trainer=default or trainer=cpu."
+        ) from error
 
 
 def _trainer(run: Run, stop: "StopOnSignal", stopwatch: "Stopwatch") -> "Trainer":
@@ -174,6 +193,7 @@ def _trainer(run: Run, stop: "StopOnSignal", stopwatch: "Stopwatch") -> "Trainer
         stopwatch,
     )
     in_order: list[Callback] = [
+        stop,  # first: a signal may come during the evaluation of step 0
         callbacks.Log(record, stopwatch),
         evaluate,
         callbacks.Checkpoint(
@@ -183,7 +203,6 @@ def _trainer(run: Run, stop: "StopOnSignal", stopwatch: "Stopwatch") -> "Trainer
             stopwatch,
             lambda: _summarize(run, stopwatch, Outcome("running", 0)),
         ),
-        stop,
         callbacks.ProgressBar(evaluate, tuple(evaluator.shown)),
     ]
     content: Any = OmegaConf.to_container(config, resolve=True)

@@ -127,7 +127,7 @@ class CompetitiveGradientDescent:
     D²_ψθL_D alone and η is each player's ``rule.lr``; elimination gives the paper's
     (I − η²D²_θψL_G D²_ψθL_D)⁻¹(∇_θL_G − ηD²_θψL_G ∇_ψL_D). Solved by conjugate gradients on the normal
     equations, ``num_iterations`` of them, each 2 Jacobian products of each kind: exact after as many
-    iterations as the operator has distinct singular values. 2 + 8·num_iterations gradients a round.
+    iterations as the operator has distinct singular values. 14 + 8·num_iterations gradients a round.
     On the bilinear game |λ| = (1 + s²)^(−½), at any s.
 
     Source: Schaefer and Anandkumar 2019, arXiv:1905.12103, eqs. 3-4.
@@ -148,7 +148,7 @@ class CompetitiveGradientDescent:
 
     @property
     def num_gradients(self) -> int:
-        return 2 + 8 * self.num_iterations
+        return 14 + 8 * self.num_iterations
 
     def init(self, players: Players) -> Players:
         return start(Rules(self.generator, self.discriminator), players)
@@ -185,7 +185,7 @@ class FollowTheRidge:
 
     θ' = θ − η_G∇_θL_G,  ψ' = ψ − η_D∇_ψL_D + η_G H⁻¹(∂²L_D/∂ψ∂θ)∇_θL_G, H = ∂²L_D/∂ψ². Converges to
     local minimax points and leaves other stationary points. H⁻¹b minimises ‖Hz − b‖² + damping·‖z‖² by
-    ``num_iterations`` conjugate gradient steps: 4 + 4·num_iterations gradients a round. The correction
+    ``num_iterations`` conjugate gradient steps: 10 + 4·num_iterations gradients a round. The correction
     is added after the rule's own step, with ``generator.lr`` as η_G.
 
     Source: Wang, Zhang and Ba 2020, arXiv:1910.07512, eq. 4 and sec. 3.3.
@@ -207,7 +207,7 @@ class FollowTheRidge:
 
     @property
     def num_gradients(self) -> int:
-        return 4 + 4 * self.num_iterations
+        return 10 + 4 * self.num_iterations
 
     def init(self, players: Players) -> Players:
         return start(Rules(self.generator, self.discriminator), players)

@@ -4,8 +4,10 @@ Weights start from N(0, 0.02²), BatchNorm's scales from N(1, 0.02²), biases fr
 Source: Radford et al. 2016, arXiv:1511.06434, secs. 3-4.
 """
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrize import is_parametrized
 
 from saddle.models.minibatch import MinibatchStandardDeviation
 from saddle.models.normalization import NONE, Normalization
@@ -13,7 +15,14 @@ from saddle.models.normalization import NONE, Normalization
 
 def _initialize(layer: nn.Module) -> None:
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | _BatchNorm):
-        nn.init.normal_(layer.weight, 1.0 if isinstance(layer, _BatchNorm) else 0.0, 0.02)
+        with torch.no_grad():
+            weight = torch.empty_like(layer.weight).normal_(
+                1.0 if isinstance(layer, _BatchNorm) else 0.0, 0.02
+            )
+            if is_parametrized(layer):
+                layer.weight = weight  # through the parametrization, as weight normalization needs
+            else:
+                layer.weight.copy_(weight)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
 

@@ -64,7 +64,9 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = []
         for num_inputs, num_outputs in pairwise([pack * prod(event), *hidden]):
             layers += [
-                around(nn.Linear(num_inputs, num_outputs)), nn.LeakyReLU(negative_slope), after(num_outputs)
+                around(nn.Linear(num_inputs, num_outputs)),
+                nn.LeakyReLU(negative_slope),
+                after(num_outputs),
             ]
             if dropout:
                 layers += [Dropout(dropout, num_outputs)]

@@ -9,7 +9,7 @@ arXiv:1809.11096, sec. 3).
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -50,11 +50,11 @@ class SpectralNorm(nn.Module):
     u: Tensor  # (outputs,)
     v: Tensor  # (rest,)
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
         self.layer = layer
         self.transposed = isinstance(layer, nn.ConvTranspose2d)  # its first axis holds the inputs
-        matrix = self.matrix(layer.weight.detach())  # type: ignore[union-attr,operator]
+        matrix = self.matrix(layer.weight.detach())
         self.register_buffer("u", F.normalize(torch.randn(matrix.shape[0], dtype=matrix.dtype), dim=0))
         self.register_buffer("v", F.normalize(torch.randn(matrix.shape[1], dtype=matrix.dtype), dim=0))
 
@@ -69,9 +69,9 @@ class SpectralNorm(nn.Module):
         return {"u": F.normalize(matrix @ v, dim=0), "v": v}
 
     def forward(self, inputs: Tensor) -> Tensor:
-        sigma = self.u @ self.matrix(self.layer.weight) @ self.v  # type: ignore[arg-type]
+        sigma = self.u @ self.matrix(self.layer.weight) @ self.v
         # scaling the inputs is scaling the weight, and spares the bias
-        return self.layer(inputs / sigma)  # type: ignore[no-any-return]
+        return self.layer(inputs / sigma)
 
 
 def _as_it_is(layer: nn.Module) -> nn.Module:
@@ -104,7 +104,7 @@ LAYER = Normalization(_as_it_is, _layer_norm)
 """Mean and variance over all of a sample's own features. Source: Ba et al. 2016, arXiv:1607.06450."""
 
 GROUP = Normalization(_as_it_is, _group_norm)
-"""Over 8 groups of a sample's features (fewer if they do not divide). Source: Wu and He 2018, arXiv:1803.08494."""
+"""Over 8 groups of a sample's features, or as many as divide. Source: Wu and He 2018, arXiv:1803.08494."""
 
 INSTANCE = Normalization(_as_it_is, _instance_norm)
 """Over each feature map of a sample; images only. Source: Ulyanov et al. 2016, arXiv:1607.08022."""
@@ -130,11 +130,11 @@ def for_sampling(network: Network, vector: Tensor, latents: Iterable[Tensor]) ->
     """
     module = deepcopy(network.module).to(vector.device)
     module.load_state_dict(network.unflatten(vector), strict=False)  # strict: buffers are not in it
-    for layer in module.modules():
-        if isinstance(layer, SpectralNorm):
-            for _ in range(100):
-                for name, value in layer.iterate(layer.layer.weight, dict(layer.named_buffers(recurse=False))).items():
-                    setattr(layer, name, value)
+    for norm in [layer for layer in module.modules() if isinstance(layer, SpectralNorm)]:
+        buffers = dict(norm.named_buffers(recurse=False))
+        for _ in range(100):
+            buffers = norm.iterate(norm.layer.weight, buffers)
+        norm.u, norm.v = buffers["u"], buffers["v"]
     layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
     for layer in layers:
         layer.track_running_stats = True
@@ -142,8 +142,10 @@ def for_sampling(network: Network, vector: Tensor, latents: Iterable[Tensor]) ->
         layer.running_mean = vector.new_zeros(layer.num_features)
         layer.running_var = vector.new_ones(layer.num_features)
         layer.num_batches_tracked = torch.zeros((), dtype=torch.long, device=vector.device)
+    module.eval()
+    for layer in layers:
+        layer.train()
     if layers:
-        module.train()
         for latent in latents:
             module(latent)
     return module.eval()
