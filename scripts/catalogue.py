@@ -1,4 +1,4 @@
-"""List every choice of loss, regularizer, dynamics and optimizer: what it is, what it costs, who proposed it.
+"""List every loss, penalty, transform, dynamics and optimizer: what it is, what it costs, who proposed it.
 
 Read from the configurations and the docstrings of what they name. ``catalogue.py --write`` puts the
 tables between the marks in README.md, ``--check`` exits 1 if they are not up to date there.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-GROUPS = ("loss", "regularizer", "dynamics", "optimizer")
+GROUPS = ("loss", "regularizer", "generator_regularizer", "transform", "dynamics", "optimizer")
 BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
 
 

