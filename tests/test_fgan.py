@@ -72,7 +72,7 @@ def log_ratio(x: Tensor, m: float, s: float) -> Tensor:
 
 def value(loss: FGAN | Minimax, critic: Callable[[Tensor], Tensor], m: float, s: float) -> float:
     """L_D by quadrature: the loss of each pair of nodes, a batch of one, weighed as a Gaussian's."""
-    nodes = torch.linspace(-14, 14, 4001)  # the trapezoidal rule on analytic functions: error e^(−c/step)
+    nodes = torch.linspace(-24, 24, 6001)  # the trapezoidal rule on analytic functions: error e^(−c/step)
     weights = torch.exp(-(nodes**2) / 2) / math.sqrt(2 * math.pi) * (nodes[1] - nodes[0])
     per_node = vmap(lambda real, fake: loss.discriminator(real[None], fake[None]))
     return (weights * per_node(critic(nodes), critic(m + s * nodes))).sum().item()
