@@ -66,8 +66,8 @@ def augment(
     draw = uniform[:, :, None, None, None]  # (N, 7, 1, 1, 1)
     images = torch.where(chosen[:, 0] * (draw[:, 0] < 0.5) > 0, images.flip(-1), images)
     images = images + chosen[:, 1] * color * (draw[:, 1] - 0.5)
-    mean = images.mean((1, 2, 3), keepdim=True)
-    images = mean + (images - mean) * (1.0 + chosen[:, 2] * color * (2.0 * draw[:, 2] - 1.0))
+    stretch = chosen[:, 2] * color * (2.0 * draw[:, 2] - 1.0)
+    images = images + stretch * (images - images.mean((1, 2, 3), keepdim=True))
 
     rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
 
