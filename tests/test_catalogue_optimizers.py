@@ -95,7 +95,7 @@ def test_decay_is_decoupled_from_the_gradients_scale():
 
 
 def daskalakis(gradient_of, point: Tensor, num: int, numbers: tuple[float, ...]) -> Tensor:
-    """Algorithm 1 in its letters: θₜ = θₜ₋₁ − 2η m̂ₜ/(√v̂ₜ + ε) + η m̂ₜ₋₁/(√v̂ₜ₋₁ + ε), after Adam's first step."""
+    """Algorithm 1: θₜ = θₜ₋₁ − 2η m̂ₜ/(√v̂ₜ + ε) + η m̂ₜ₋₁/(√v̂ₜ₋₁ + ε), after Adam's first step."""
     lr, beta1, beta2, eps = numbers
     m, v, last, rows = torch.zeros_like(point), torch.zeros_like(point), None, []
     for t in range(1, num + 1):

@@ -186,6 +186,13 @@ def test_an_unknown_choice_or_key_is_refused_with_the_nearest_name(command, tmp_
         ("optimizer.discriminator.lr=-2e-4", "lr must lie in", "got -0.0002", "Choose"),
         ("optimizer=sgd optimizer.generator.lr=-1", "lr must lie in", "got -1", "Choose"),
         ("optimizer=rmsprop optimizer.generator.lr=nan", "lr must lie in", "got nan", "Choose"),
+        ("pack=3", "batch_size must be a multiple of pack=3", "got 64", "Take 63"),
+        (
+            "normalization@model.discriminator.normalization=batch",
+            "sees each sample by itself",
+            "got batch normalization in it and regularizer=[r1]",
+            "leave the penalty out",
+        ),
         ("regularizer.r1.gamma=-1", "regularizer.r1.gamma must be", "got -1", "Give"),
         ("regularizer=[r1,r2] regularizer.r2.gamma=-0.5", "regularizer.r2.gamma must be", "got -0.5", "Give"),
         ("regularizer=[wgan_gp] regularizer.wgan_gp.weight=-10", "wgan_gp.weight must", "got -10", "Give"),

@@ -1,18 +1,21 @@
 """From a configuration to the objects of a run, checked against each other before anything starts."""
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from saddle.averages import ExponentialAverage
 from saddle.data.dataset import Dataset
 from saddle.data.sampling import draw_batches
 from saddle.evaluation import Evaluator, Sampler
 from saddle.execution import Dynamics
-from saddle.game import Game, Network
+from saddle.game import AUTOGRAD, Calculus, Function, Game, Network
 from saddle.module import GANModule
 from saddle.randomness import seed_of
 
@@ -143,6 +146,13 @@ def _check_shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig
             f"the model must make samples of the data's shape, {dataset.event_shape} for {dataset.name}; "
             f"its generator makes {made}. Choose a model for this data: {fits}."
         )
+    slopes: list[Tensor] = []
+
+    def watched(function: Function, samples: Tensor) -> tuple[Tensor, Tensor]:
+        slopes.append(samples)
+        return AUTOGRAD.slope(function, samples)
+
+    game = replace(game, calculus=Calculus(AUTOGRAD.gradient, watched))
     try:
         game.discriminator_gradient(players, batch)
         game.generator_gradient(players, batch)
@@ -151,3 +161,9 @@ def _check_shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig
             f"the discriminator, loss and regularizers must accept samples {tuple(batch.real.shape)}; "
             f"got: {str(error).splitlines()[0]}. Choose a model for this data: {fits}."
         ) from error
+    if slopes and any(isinstance(layer, _BatchNorm) for layer in game.discriminator.module.modules()):
+        raise ValueError(
+            "a penalty on the slope at each sample must go with a discriminator that sees each sample by "
+            f"itself; got batch normalization in it and regularizer=[{','.join(config.regularizer)}]. Take "
+            "normalization@model.discriminator.normalization=layer, or leave the penalty out."
+        )
