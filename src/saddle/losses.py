@@ -212,9 +212,11 @@ REVERSE_KULLBACK_LEIBLER = Divergence(lambda logits: -(-logits).exp(), lambda lo
 """f(u) = −log u, t = −e^{−v}, f*(t) = −1 − log(−t). Best v: log p/q."""
 
 PEARSON = Divergence(_identity, lambda logits: 0.25 * logits.square() + logits)
-"""f(u) = (u − 1)², f*(t) = t²/4 + t. Best v: 2(p/q − 1)."""
+"""f(u) = (u − 1)², f*(t) = t²/4 + t. Best v: 2(p/q − 1). Below v = −2 the conjugate falls as v rises, so G
+is pushed the wrong way there."""
 
-SQUARED_HELLINGER = Divergence(lambda logits: -(-logits).expm1(), lambda logits: logits.expm1())
+# 1 − e^{−v}, not −expm1(−v): the derivative of expm1 is computed from its rounded value
+SQUARED_HELLINGER = Divergence(lambda logits: 1.0 - (-logits).exp(), lambda logits: logits.exp() - 1.0)
 """f(u) = (√u − 1)², t = 1 − e^{−v}, f*(t) = t/(1 − t). Best v: ½ log p/q."""
 
 JENSEN_SHANNON = Divergence(
