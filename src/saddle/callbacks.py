@@ -29,7 +29,7 @@ Picture = Callable[[Tensor, Tensor | None], bytes]  # real samples, generated on
 
 @dataclass
 class Stopwatch:
-    """Seconds by part of this session; ``earlier`` are those of the sessions it resumes."""
+    """Seconds by part of this session."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
@@ -74,7 +74,10 @@ class Log(Callback):
         if module.logs is None:
             return
         with self.stopwatch("log"):
-            values = module.logs | {"images_seen": float(module.images_seen)}
+            values = module.logs | {
+                "images_seen": float(module.images_seen),
+                "gradient_evaluations": float(module.gradient_evaluations),
+            }
             self.record.append(module.generator_steps, values)
             _scalars(
                 trainer, module.generator_steps, values | {"time/seconds_per_step": seconds / len(batch)}

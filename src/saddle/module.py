@@ -88,6 +88,11 @@ class GANModule(LightningModule):
         return self.rounds * self.dynamics.num_discriminator_steps * self.batch_size
 
     @property
+    def gradient_evaluations(self) -> int:
+        """What training has cost so far, in gradients of one player's loss."""
+        return self.rounds * self.dynamics.num_gradients
+
+    @property
     def finished(self) -> bool:
         return self.generator_steps >= self.num_steps
 
