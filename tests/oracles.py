@@ -16,17 +16,8 @@ from torch import Tensor, nn
 from torch.func import jacrev
 
 from saddle.execution import Dynamics
-from saddle.game import (
-    AUTOGRAD,
-    FUNCTIONAL,
-    AdversarialLoss,
-    Batch,
-    Calculus,
-    Game,
-    Network,
-    Part,
-    Players,
-)
+from saddle.game import AUTOGRAD, FUNCTIONAL, AdversarialLoss, Batch, Calculus, Game, Part, Players
+from saddle.network import Network
 from saddle.optimizers import SGDState
 
 # ---- games small enough to solve

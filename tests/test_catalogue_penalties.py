@@ -19,8 +19,9 @@ from oracles import (
     penalty_by_double_backward,
     sorted_eigenvalues,
 )
-from saddle.game import AUTOGRAD, Batch, BoundDiscriminator, Calculus, Network
+from saddle.game import AUTOGRAD, Batch, BoundDiscriminator, Calculus
 from saddle.losses import Minimax, Wasserstein
+from saddle.network import Network
 from saddle.regularizers import r1, r2, wgan_gp, wgan_lp, zero_centered
 from test_extrapolation import every_calculus
 

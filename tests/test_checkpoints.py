@@ -14,9 +14,10 @@ from saddle.averages import ExponentialAverage
 from saddle.data.sampling import draw_batches, normal
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.execution import TrainingState, eager, start
-from saddle.game import Game, Network
+from saddle.game import Game
 from saddle.losses import Hinge
 from saddle.models import mlp
+from saddle.network import Network
 from saddle.optimizers import SGD, Adam, RMSProp
 
 LATENTS = partial(normal, size=3)

@@ -20,8 +20,9 @@ from oracles import dirac_batch, dirac_gan, spectral_radius, trajectory
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.dynamics.extrapolation import ExtraGradient, Optimistic, PastExtraGradient
 from saddle.execution import Dynamics
-from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, Calculus, Game, Network, Players
+from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, Calculus, Game, Players
 from saddle.losses import NonSaturating, Relativistic, Wasserstein
+from saddle.network import Network
 from saddle.optimizers import SGD, Adam
 
 every_calculus = pytest.mark.parametrize("calculus", [AUTOGRAD, FUNCTIONAL], ids=["autograd", "functional"])

@@ -28,11 +28,12 @@ from saddle.averages import ExponentialAverage
 from saddle.data.sampling import draw_batches, normal
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.execution import TrainingState, eager, start
-from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, Game, Network
+from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, Game
 from saddle.losses import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein
 from saddle.models import dcgan, mlp
 from saddle.models.dropout import Dropout
 from saddle.models.normalization import BATCH, BatchNorm
+from saddle.network import Network
 from saddle.optimizers import SGD, Adam, RMSProp
 from saddle.regularizers import r1, r2, wgan_gp
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.testing import assert_close
 
-from saddle.game import Network
 from saddle.models import dcgan, mlp
 from saddle.models.dropout import Dropout
 from saddle.models.normalization import BATCH, NONE, BatchNorm, for_sampling
+from saddle.network import Network
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

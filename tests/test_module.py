@@ -18,11 +18,12 @@ from saddle.data.dataset import Dataset
 from saddle.data.sampling import draw_batches, normal
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.execution import TrainingState, eager, start
-from saddle.game import AUTOGRAD, Game, Network
+from saddle.game import AUTOGRAD, Game
 from saddle.losses import NonSaturating, Wasserstein
 from saddle.models import mlp
 from saddle.models.normalization import BATCH
 from saddle.module import Diverged, GANModule
+from saddle.network import Network
 from saddle.optimizers import SGD, Adam
 from saddle.regularizers import r1
 

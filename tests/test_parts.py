@@ -12,7 +12,7 @@ from saddle.averages import ExponentialAverage
 from saddle.data.sampling import draw_batches, normal
 from saddle.dynamics import Alternating
 from saddle.execution import eager, start
-from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, BoundDiscriminator, Game, Network
+from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, BoundDiscriminator, Game
 from saddle.generator_regularizers import JacobianClamping, mode_seeking, nagarajan_kolter
 from saddle.losses import NonSaturating, Wasserstein
 from saddle.models import dcgan, mlp
@@ -28,6 +28,7 @@ from saddle.models.normalization import (
     SpectralNorm,
     for_sampling,
 )
+from saddle.network import Network
 from saddle.optimizers import SGD, Adam
 from saddle.regularizers import Dragan, DraganCentred, LeCam, LeCamMemory, r1
 from saddle.transforms import AdaptiveAugment, Count, InstanceNoise, Probability, augment

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from oracles import Bowl, Linear, Point, penalty_by_double_backward
-from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, BoundDiscriminator, Game, Network
+from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, BoundDiscriminator, Game
 from saddle.losses import Wasserstein
 from saddle.models import dcgan, mlp
 from saddle.models.normalization import BATCH
+from saddle.network import Network
 from saddle.regularizers import r1, r2, wgan_gp
 
 every_calculus = pytest.mark.parametrize("calculus", [AUTOGRAD, FUNCTIONAL], ids=["autograd", "functional"])

@@ -15,10 +15,11 @@ from torch.testing import assert_close
 from oracles import Linear, dirac_gan
 from saddle.data.sampling import draw_batches, normal, uniform
 from saddle.evaluation import Sampler
-from saddle.game import Game, Network
+from saddle.game import Game
 from saddle.losses import Hinge
 from saddle.models import mlp
 from saddle.models.normalization import BATCH
+from saddle.network import Network
 from saddle.randomness import generator, seed_of
 
 few = settings(max_examples=25, deadline=None)  # no deadline: the first call warms torch up

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from saddle.data.dataset import Dataset
 from saddle.data.sampling import LatentLaw
-from saddle.game import Network
 from saddle.models.normalization import for_sampling
+from saddle.network import Network
 from saddle.randomness import generator
 
 Metric = Callable[[Tensor, Tensor], float | Mapping[str, float]]

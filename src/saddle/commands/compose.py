@@ -15,8 +15,9 @@ from saddle.data.dataset import Dataset
 from saddle.data.sampling import draw_batches
 from saddle.evaluation import Evaluator, Sampler
 from saddle.execution import Dynamics
-from saddle.game import AUTOGRAD, Calculus, Function, Game, Network
+from saddle.game import AUTOGRAD, Calculus, Function, Game
 from saddle.module import GANModule
+from saddle.network import Network
 from saddle.randomness import seed_of
 
 # keys that neither change the numbers of a run nor tell two questions apart

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import weight_norm
 
-from saddle.game import Network
+from saddle.network import Network
 
 
 class Normalization(NamedTuple):
