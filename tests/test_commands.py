@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 from PIL import Image
 
 import saddle
@@ -577,3 +578,12 @@ def test_one_bad_job_of_a_sweep_does_not_stop_the_others(command, tmp_path):
     assert "batch_size must lie" in answer.err
     assert open_record(tmp_path / "sweep" / "1").read_summary()["status"] == "finished"
     assert not (tmp_path / "sweep" / "0" / "config.yaml").exists()
+
+
+def test_the_jobs_of_a_sweep_lie_side_by_side_under_their_own_names(command, tmp_path):
+    words = [word for word in POINTS if not word.startswith("hydra.")]
+    answer = command(train.main, "-m", *words, "loss=hinge,wasserstein")
+    assert answer.status == 0, answer.err
+    jobs = sorted((tmp_path / "runs" / "sweep").glob("*/*/config.yaml"))
+    names = [OmegaConf.load(path).name for path in jobs]
+    assert names == ["ring8-mlp-hinge", "ring8-mlp-wasserstein"]
