@@ -414,6 +414,8 @@ def test_a_run_that_diverges_names_player_and_step_and_keeps_the_last_good_check
     assert (summary["status"], summary["exit_status"]) == ("diverged", status)
     assert summary["verdict"]["word"] == "diverged"
     message = summary["message"]
+    # printed as it is, brackets too: in the verdict on stdout and as the message on stderr
+    assert output.count("such as regularizer=[r1].") == 2
     assert message in output
     assert "the discriminator's" in message or "the generator's" in message
     step = int(message.partition("at generator step ")[2].partition(".")[0])

@@ -271,7 +271,10 @@ class ProgressBar(Callback):
 
     def _line(self, module: GANModule, text: str) -> None:
         self.console.print(
-            f"step {module.generator_steps}/{module.num_steps}  {text}", highlight=False, soft_wrap=True
+            f"step {module.generator_steps}/{module.num_steps}  {text}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
 
     def on_train_end(self, trainer: Trainer, module: GANModule) -> None:  # type: ignore[override]

@@ -69,6 +69,7 @@ def evaluate(config: DictConfig) -> None:
     from pathlib import Path
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from saddle.records import atomic_write, strict
@@ -95,7 +96,7 @@ def evaluate(config: DictConfig) -> None:
     same = protocol == record.read_summary()["protocol"]
     prefix = "eval" if config.averaged else "eval_raw"
     recorded = {name: steps.get(step) for name, steps in record.series().items()}
-    table = Table(title=f"{record.directory.name}: {config.checkpoint} at generator step {step}")
+    table = Table(title=escape(f"{record.directory.name}: {config.checkpoint} at generator step {step}"))
     for column in ("metric", "now", "recorded") if same else ("metric", "now"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for name, value in values.items():
@@ -103,7 +104,7 @@ def evaluate(config: DictConfig) -> None:
         table.add_row(name, f"{value:.6g}", *(["-" if then is None else f"{then:.6g}"] if same else []))
     console.print(table)
     for key, value in protocol.items():
-        console.print(f"{key}: {value}", highlight=False, soft_wrap=True)
+        console.print(f"{key}: {value}", highlight=False, markup=False, soft_wrap=True)
     if not same:
         console.print(
             "The run recorded its numbers under another protocol: they cannot be compared with these."

@@ -306,7 +306,7 @@ def _print_results(console: "Console", record: "Record", summary: dict[str, Any]
         *[f"samples: {path}" for path in list(record.read_samples().values())[-1:]],
     ]
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
