@@ -1,4 +1,4 @@
-"""List every loss, penalty, transform, dynamics and optimizer: what it is, what it costs, who proposed it.
+"""List every choice that makes a game: what it is, what it costs, who proposed it.
 
 Read from the configurations and the docstrings of what they name. ``catalogue.py --write`` puts the
 tables between the marks in README.md, ``--check`` exits 1 if they are not up to date there.
@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-GROUPS = ("loss", "regularizer", "generator_regularizer", "transform", "dynamics", "optimizer")
+GROUPS = (
+    *("loss", "regularizer", "generator_regularizer", "transform", "normalization"),
+    *("dynamics", "optimizer", "schedule", "average"),
+)
 BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
 
 
@@ -41,8 +44,6 @@ def main() -> None:
 
 def tables() -> str:
     """One Markdown table a group."""
-    from hydra.utils import get_object
-
     parts = []
     for group in GROUPS:
         of_dynamics = group == "dynamics"
@@ -50,9 +51,8 @@ def tables() -> str:
         rows.append("| --- | --- | --- | --- |" if of_dynamics else "| --- | --- | --- |")
         for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
             config = _load(path)
-            target = get_object(config["_target_"])
-            detail = _detail(config)
-            summary, source = _summary(target.__doc__), _source(target.__doc__)
+            docstring, detail = _docstring(config), _detail(config)
+            summary, source = _summary(docstring), _source(docstring)
             cost = f"{_num_gradients(path.stem)} | " if of_dynamics else ""
             rows.append(f"| `{path.stem}` | {summary}{detail} | {cost}{source} |")
         parts.append("\n".join(rows))
@@ -64,7 +64,28 @@ def _load(path: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     config: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    return config if "_target_" in config else next(iter(config.values()))
+    return config if "_target_" in config else next(iter(config.values())) or {}
+
+
+def _docstring(config: dict[str, Any]) -> str:
+    """Of the object that a node names: of its class or function, or the text below a constant."""
+    import ast
+    import inspect
+    from importlib import import_module
+    from itertools import pairwise
+
+    from hydra.utils import get_object
+
+    if not config:
+        return "Left as it is. Source: —"
+    if "path" not in config:
+        return get_object(config["_target_"]).__doc__ or ""
+    module, _, name = config["path"].rpartition(".")
+    body = ast.parse(inspect.getsource(import_module(module))).body
+    for statement, after in pairwise(body):
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
+            return str(ast.literal_eval(ast.unparse(after)))
+    return ""
 
 
 def _detail(config: dict[str, Any]) -> str:

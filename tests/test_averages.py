@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from oracles import average_by_hand
-from saddle.averages import ExponentialAverage
+from saddle.averages import ExponentialAverage, UniformAverage, ema_of_half_life
 
 
 def averages(beta: float, values: Tensor, start: Tensor) -> Tensor:
@@ -90,3 +90,54 @@ def test_an_average_keeps_the_dtype_of_the_weights():
 def test_a_beta_out_of_range_is_refused(beta):
     with pytest.raises(ValueError, match=rf"ema must lie in \[0, 1\); got {beta:g}\. 0 turns averaging off"):
         ExponentialAverage(beta)
+
+
+def test_without_a_ramp_beta_is_constant():
+    average, start = ExponentialAverage(0.9, warmup=1.0), torch.ones(1)
+    state = average.init(start)
+    for _ in range(7):
+        state = average.step(torch.zeros(1), state)
+    assert_close(state.params.item(), 0.9**7)
+
+
+@pytest.mark.parametrize("batch_size", [1, 25, 100])
+def test_a_half_life_is_counted_in_images_whatever_the_batch_size(batch_size):
+    average = ema_of_half_life(500, batch_size, warmup=1.0)
+    state = average.init(torch.ones(1))
+    for _ in range(500 // batch_size):
+        state = average.step(torch.zeros(1), state)
+    assert_close(state.params.item(), 0.5)
+
+
+@pytest.mark.parametrize("half_life", [0, -1.0, float("nan")])
+def test_a_half_life_that_is_not_positive_is_refused(half_life):
+    with pytest.raises(ValueError, match=r"half_life must be a positive number of images; got"):
+        ema_of_half_life(half_life, 64)
+
+
+@settings(max_examples=25, deadline=None)  # no deadline: the first call warms torch up
+@given(values=st.lists(st.floats(-10, 10), min_size=1, max_size=60), num_skipped=st.integers(0, 30))
+def test_a_uniform_average_is_the_mean_of_what_it_did_not_skip(values, num_skipped):
+    average, state = UniformAverage(num_skipped), UniformAverage(num_skipped).init(torch.tensor([99.0]))
+    for value in values:
+        state = average.step(torch.tensor([value]), state)
+    kept = values[num_skipped:] or values[-1:]  # until it begins it follows the generator
+    assert_close(state.params.item(), sum(kept) / len(kept), rtol=0, atol=1e-12)  # 60 sums of numbers to 10
+
+
+def test_the_mean_of_a_rotation_falls_as_one_over_t():
+    """Σ e^{iωk} for k < t has modulus |sin(ωt/2)/sin(ω/2)|: the iterates circle, their mean converges."""
+    angle, num = 0.2, 400
+    phases = angle * torch.arange(num)
+    average, state = UniformAverage(), UniformAverage().init(torch.zeros(2))
+    for phase in phases:
+        state = average.step(torch.stack([phase.cos(), phase.sin()]), state)
+    expected = abs(cmath.sin(angle * num / 2) / cmath.sin(angle / 2)) / num
+    assert_close(state.params.norm().item(), expected, rtol=1e-10, atol=0)
+
+
+def test_a_warmup_or_a_number_skipped_out_of_range_is_refused():
+    with pytest.raises(ValueError, match=r"warmup must be at least 1; got 0"):
+        ExponentialAverage(0.9, warmup=0.0)
+    with pytest.raises(ValueError, match=r"num_skipped must be at least 0; got -1"):
+        UniformAverage(-1)

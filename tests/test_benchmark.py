@@ -61,18 +61,18 @@ def test_the_hand_written_loop_computes_the_same_steps(benchmark, case):
         gamma=config.regularizer.r1.gamma,
         ema=config.ema,
     )
-    play = eager(game, experiment.dynamics, experiment.average)
-    state = start(game, experiment.dynamics, experiment.average, torch.device("cpu"))
+    play = eager(game, experiment.dynamics, experiment.averages)
+    state = start(game, experiment.dynamics, experiment.averages, torch.device("cpu"))
     data = experiment.dataset.train.double()
     # float64: both are exact to some 1e-15 a step; Adam's 1/√v magnifies that for the smallest gradients
     close = {"rtol": 1e-10, "atol": 1e-10}
     for index in range(3):
         batches = draw_batches(data, experiment.module.latents, game, 16, 2, 0, index)
-        state, logs = play(state, batches)
+        state, logs = play(state, batches, index)
         losses = hand(batches[0].real, batches[0].latent, batches[1].latent)
         assert_close(losses[0], logs["loss/discriminator"].double(), **close)
         assert_close(losses[1], logs["loss/generator"].double(), **close)
-        vectors = (state.players.generator, state.players.discriminator, state.average.params)
+        vectors = (state.players.generator, state.players.discriminator, state.evaluated)
         for vector, network, theirs in zip(
             vectors,
             (game.generator, game.discriminator, game.generator),

@@ -22,7 +22,7 @@ from saddle.optimizers import SGD, Adam, RMSProp
 
 LATENTS = partial(normal, size=3)
 ADAM = Alternating(Adam(1e-2), Adam(1e-2))
-AVERAGE = ExponentialAverage(0.99)
+AVERAGES = {"ema": ExponentialAverage(0.99)}
 CPU = torch.device("cpu")
 
 
@@ -33,15 +33,15 @@ def game_of(width: int = 5) -> Game:
 
 
 def trained(game: Game, dynamics=ADAM, num_rounds: int = 3) -> TrainingState:
-    state = start(game, dynamics, AVERAGE, CPU)
+    state = start(game, dynamics, AVERAGES, CPU)
     for step in range(num_rounds):
         batches = draw_batches(torch.ones(4, 2), LATENTS, game, 2, dynamics.num_batches, 0, step)
-        state, _ = eager(game, dynamics, AVERAGE)(state, batches)
+        state, _ = eager(game, dynamics, AVERAGES)(state, batches, step)
     return state
 
 
 def fresh(game: Game, dynamics=ADAM) -> TrainingState:
-    return start(game, dynamics, AVERAGE, CPU)
+    return start(game, dynamics, AVERAGES, CPU)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path)
     rounds, _, state = checkpoints.load(path, fresh(game))
     for step in range(rounds, 8):
         batches = draw_batches(torch.ones(4, 2), LATENTS, game, 2, ADAM.num_batches, 0, step)
-        state, _ = eager(game, ADAM, AVERAGE)(state, batches)
+        state, _ = eager(game, ADAM, AVERAGES)(state, batches, step)
     for one, expected in zip(
         pytree.tree_leaves(state), pytree.tree_leaves(trained(game, num_rounds=8)), strict=True
     ):
@@ -92,7 +92,7 @@ def test_a_checkpoint_needs_neither_trust_nor_saddle(saved):
     for name, network, vector in (
         ("generator", game.generator, state.players.generator),
         ("discriminator", game.discriminator, state.players.discriminator),
-        ("averaged_generator", game.generator, state.average.params),
+        ("averaged_generator", game.generator, state.evaluated),
     ):
         twin = game_of().generator.module if "generator" in name else game_of().discriminator.module
         twin.load_state_dict(content[name])  # strict: an ordinary state dict
@@ -131,7 +131,7 @@ def test_loading_does_not_share_memory_between_leaves_or_with_what_it_fits(saved
     before = [leaf.clone() for leaf in pytree.tree_leaves(like)]
     state = checkpoints.load(path, like, owner="run-1").state
     state.players.generator.zero_()
-    assert state.average.params.abs().sum() > 0
+    assert state.evaluated.abs().sum() > 0
     assert all(map(torch.equal, pytree.tree_leaves(like), before))
 
 

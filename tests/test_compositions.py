@@ -101,7 +101,7 @@ def step(experiment: Experiment) -> None:
     ("group", "choice"),
     [
         (group, choice)
-        for group in ("data", "model", "loss", "dynamics", "optimizer")
+        for group in ("data", "model", "loss", "dynamics", "optimizer", "schedule")
         for choice in choices(group)
     ],
 )

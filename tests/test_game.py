@@ -98,11 +98,11 @@ def data(event: tuple[int, ...]) -> Tensor:
 def play(
     game: Game, dynamics: Any, real: Tensor, rounds: int, seed: int = 0
 ) -> tuple[TrainingState, dict[str, Tensor]]:
-    state = start(game, dynamics, ExponentialAverage(0.9), torch.device("cpu"))
+    state = start(game, dynamics, {"ema": ExponentialAverage(0.9)}, torch.device("cpu"))
     logs: dict[str, Tensor] = {}
     for step in range(rounds):
         batches = draw_batches(real, partial(normal, size=3), game, 6, dynamics.num_batches, seed, step)
-        state, logs = eager(game, dynamics, ExponentialAverage(0.9))(state, batches)
+        state, logs = eager(game, dynamics, {"ema": ExponentialAverage(0.9)})(state, batches, 0)
     return state, logs
 
 
@@ -381,7 +381,7 @@ def test_both_ways_to_differentiate_train_alike(networks, loss, penalties):
         assert torch.equal(torch.cat(ours.players), torch.cat(again.players))
         assert torch.cat(ours.players).isfinite().all()
         assert_close(functional.players, ours.players, **ROUND_OFF)
-        assert_close(functional.average, ours.average, **ROUND_OFF)
+        assert_close(functional.averages, ours.averages, **ROUND_OFF)
         assert_close(functional_logs, logs, **ROUND_OFF)
 
 
@@ -415,18 +415,18 @@ def test_a_member_of_a_lifted_round_equals_the_solo_run(networks, loss, penaltie
         torch.tensor([0.01, 0.02, 0.04]),
     )
     game = bind_game(modules, loss, PENALTIES[penalties], FUNCTIONAL)
-    average = ExponentialAverage(0.9)
+    averages = {"ema": ExponentialAverage(0.9)}
 
     def dynamics_of(rate: Any) -> Any:
         return make_dynamics(make_rule(lr=rate), make_rule(lr=2 * rate))
 
     def advance(rate: Any, state: TrainingState, batches: tuple[Batch, ...]) -> Any:
-        return eager(game, dynamics_of(rate), average)(state, batches)
+        return eager(game, dynamics_of(rate), averages)(state, batches, 0)
 
     states, batches = [], []
     for seed in range(3):
         fresh = bind_game(seeded(NETWORKS[networks], seed), loss, {}, FUNCTIONAL)
-        states.append(start(fresh, dynamics_of(0.01), average, torch.device("cpu")))
+        states.append(start(fresh, dynamics_of(0.01), averages, torch.device("cpu")))
         batches.append([
             draw_batches(real, partial(normal, size=3), game, 6, dynamics_of(0.01).num_batches, seed, step)
             for step in range(2)

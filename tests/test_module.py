@@ -28,7 +28,7 @@ from saddle.optimizers import SGD, Adam
 from saddle.regularizers import r1
 
 LATENTS = partial(normal, size=3)
-AVERAGE = ExponentialAverage(0.99)
+AVERAGES = {"ema": ExponentialAverage(0.99)}
 
 
 def dataset() -> Dataset:
@@ -58,7 +58,7 @@ def module_of(
     module = GANModule(
         game or small_game(),
         dynamics or Alternating(Adam(1e-2, 0.5), Adam(2e-2, 0.5), 2, 1),
-        AVERAGE,
+        AVERAGES,
         data or dataset(),
         latents,
         batch_size=4,
@@ -93,10 +93,10 @@ def must_equal(found: TrainingState, expected: TrainingState) -> None:
 def by_hand(num_rounds: int) -> tuple[TrainingState, list[dict[str, Tensor]]]:
     """The training loop without Lightning, chunks or clock."""
     game, dynamics = small_game(), Alternating(Adam(1e-2, 0.5), Adam(2e-2, 0.5), 2, 1)
-    state, rows = start(game, dynamics, AVERAGE, torch.device("cpu")), []
+    state, rows = start(game, dynamics, AVERAGES, torch.device("cpu")), []
     for step in range(num_rounds):
         batches = draw_batches(dataset().train, LATENTS, game, 4, dynamics.num_batches, 3, step)
-        state, logs = eager(game, dynamics, AVERAGE)(state, batches)
+        state, logs = eager(game, dynamics, AVERAGES)(state, batches, step)
         rows.append(logs)
     return state, rows
 

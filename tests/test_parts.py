@@ -273,12 +273,12 @@ def everything() -> Game:
 
 
 def play(game: Game, num: int):
-    dynamics, average = Alternating(Adam(0.001), Adam(0.001)), ExponentialAverage(0.9)
-    state = start(game, dynamics, average, torch.device("cpu"))
-    turn, data = eager(game, dynamics, average), images(20).repeat(1, 1, 4, 4)[:, :, :28, :28]
+    dynamics, averages = Alternating(Adam(0.001), Adam(0.001)), {"ema": ExponentialAverage(0.9)}
+    state = start(game, dynamics, averages, torch.device("cpu"))
+    turn, data = eager(game, dynamics, averages), images(20).repeat(1, 1, 4, 4)[:, :, :28, :28]
     for index in range(num):
         batches = draw_batches(data, partial(normal, size=3), game, 4, 2, 0, index)
-        state, _ = turn(state, batches)
+        state, _ = turn(state, batches, index)
     return state
 
 

@@ -1,7 +1,10 @@
-"""Averages of the generator's weights along training, as stateful rules on its vector."""
+"""Averages of the generator's weights along training, as stateful rules on its vector.
+
+A player holds no buffers that training changes, so the vector is the whole generator.
+"""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,30 +15,86 @@ class AverageState(NamedTuple):
     num_updates: Tensor  # ()
 
 
+class Average(Protocol):
+    """One update a round, with the generator's vector (P,) after it."""
+
+    def init(self, params: Tensor) -> AverageState: ...
+    def step(self, params: Tensor, state: AverageState) -> AverageState: ...
+
+
 @dataclass(frozen=True)
 class ExponentialAverage:
-    """θ̄ ← βₜθ̄ + (1 − βₜ)θ with βₜ = min(β, (1 + t)/(10 + t)), t the updates so far.
+    """θ̄ ← βₜθ̄ + (1 − βₜ)θ with βₜ = min(β, (1 + t)/(w + t)), t the updates so far, w = ``warmup``.
 
     The ramp forgets the initial weights, of which a constant β = 0.999 would still hold 13 % after
-    2,000 steps. β = 0 follows the generator itself. A player holds no buffers that training
-    changes, so the vector is the whole generator.
+    2,000 steps. w = 1 has no ramp. β = 0 follows the generator itself.
 
-    Source: Yazici et al. 2019, arXiv:1806.04498 (averages of GAN weights); the ramp is that of
-    TensorFlow's ``ExponentialMovingAverage``.
+    Source: Yazici et al. 2019, arXiv:1806.04498 (averages of GAN weights); the ramp with w = 10 is that
+    of TensorFlow's ``ExponentialMovingAverage``.
     """
 
     beta: float = 0.999
+    warmup: float = 10.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.beta, Tensor) and not 0.0 <= self.beta < 1.0:
             raise ValueError(
                 f"ema must lie in [0, 1); got {self.beta:g}. 0 turns averaging off, 0.999 is usual."
             )
+        if not isinstance(self.warmup, Tensor) and not self.warmup >= 1.0:
+            raise ValueError(
+                f"an average's warmup must be at least 1; got {self.warmup:g}. 1 does not warm up."
+            )
 
     def init(self, params: Tensor) -> AverageState:
-        return AverageState(params.clone(), torch.zeros((), dtype=params.dtype, device=params.device))
+        return _fresh(params)
 
     def step(self, params: Tensor, state: AverageState) -> AverageState:
-        ramp = (1.0 + state.num_updates) / (10.0 + state.num_updates)
+        ramp = (1.0 + state.num_updates) / (self.warmup + state.num_updates)
         beta = ramp.clamp(max=self.beta)
         return AverageState(params.lerp(state.params, beta), state.num_updates + 1.0)
+
+
+def ema_of_half_life(half_life: float, batch_size: int, warmup: float = 10.0) -> ExponentialAverage:
+    """The exponential average whose memory halves every ``half_life`` images: β = 2^(−batch_size/half_life).
+
+    Means the same at every batch size. Source: Karras et al. 2019, arXiv:1912.04958 (their code counts a
+    half-life in thousands of images).
+
+    Raises:
+        ValueError: the half-life is not positive.
+    """
+    if not half_life > 0:
+        raise ValueError(
+            f"half_life must be a positive number of images; got {half_life}. A hundred batches is usual."
+        )
+    return ExponentialAverage(2.0 ** (-batch_size / half_life), warmup)
+
+
+@dataclass(frozen=True)
+class UniformAverage:
+    """The mean of the generator's weights after every round past the first ``num_skipped``.
+
+    θ̄ₜ = θ̄ₜ₋₁ + (θₜ − θ̄ₜ₋₁)/(t − s), t the rounds, s = ``num_skipped``; until then it follows the
+    generator. What converges at 1/t where simultaneous descent on a bilinear game circles.
+
+    Source: Gidel et al. 2019, arXiv:1802.10551, sec. 3.1.
+    """
+
+    num_skipped: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.num_skipped >= 0:
+            raise ValueError(f"num_skipped must be at least 0; got {self.num_skipped}. 0 averages over all.")
+
+    def init(self, params: Tensor) -> AverageState:
+        return _fresh(params)
+
+    def step(self, params: Tensor, state: AverageState) -> AverageState:
+        num_updates = state.num_updates + 1.0
+        kept = 1.0 - 1.0 / (num_updates - self.num_skipped).clamp(min=1.0)
+        return AverageState(params.lerp(state.params, kept), num_updates)
+
+
+def _fresh(params: Tensor) -> AverageState:
+    return AverageState(params.clone(), torch.zeros((), dtype=params.dtype, device=params.device))

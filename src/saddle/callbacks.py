@@ -87,7 +87,8 @@ class Log(Callback):
 class Evaluate(Callback):
     """The averaged generator's metrics and picture every so many generator steps, from step 0 on.
 
-    At the end the raw generator's metrics are taken beside it, as ``eval_raw/*``.
+    The first average is what ``eval/*`` measures; every other one stands beside it as ``eval_<name>/*``,
+    and at the end the raw generator, as ``eval_raw/*``.
     """
 
     def __init__(
@@ -126,12 +127,15 @@ class Evaluate(Callback):
     def _evaluate(self, trainer: Trainer, module: GANModule) -> None:
         step = module.generator_steps
         with self.stopwatch("evaluate"):
-            samples = self.sampler(module.state.average.params, self.evaluator.num_samples)
+            samples = self.sampler(module.state.evaluated, self.evaluator.num_samples)
             self.latest = self.evaluator(samples)
             values = {f"eval/{name}": value for name, value in self.latest.items()}
+            beside = {name: average.params for name, average in list(module.state.averages.items())[1:]}
             if module.finished:
-                raw = self.sampler(module.state.players.generator, self.evaluator.num_samples)
-                values |= {f"eval_raw/{name}": value for name, value in self.evaluator(raw).items()}
+                beside["raw"] = module.state.players.generator
+            for kind, params in beside.items():
+                found = self.evaluator(self.sampler(params, self.evaluator.num_samples))
+                values |= {f"eval_{kind}/{name}": value for name, value in found.items()}
             self.record.append(step, values)
             path = self.record.sample(step)
             atomic_write(path, self.picture(self.reference, samples[: len(self.reference)].cpu()))

@@ -1,8 +1,9 @@
 """Checkpoints: the whole training state in one file that needs no trust to open.
 
 Plain tensors and text, so ``torch.load(path, weights_only=True)`` reads it without Saddle:
-``generator``, ``discriminator`` and ``averaged_generator`` are ordinary state dicts; ``leaves`` are
-the tensors of the training state in order, from which a run resumes exactly.
+``generator``, ``discriminator`` and ``averaged_generator`` (the one that is evaluated) are ordinary
+state dicts, ``averages`` holds one more for every average by its name; ``leaves`` are the tensors of
+the training state in order, from which a run resumes exactly.
 """
 
 import pickle
@@ -39,7 +40,10 @@ def save(path: Path, game: Game, rounds: int, step: int, state: TrainingState, o
         # views of the leaves: they take no room of their own in the file
         "generator": game.generator.unflatten(on_cpu.players.generator),
         "discriminator": game.discriminator.unflatten(on_cpu.players.discriminator),
-        "averaged_generator": game.generator.unflatten(on_cpu.average.params),
+        "averaged_generator": game.generator.unflatten(on_cpu.evaluated),
+        "averages": {
+            name: game.generator.unflatten(average.params) for name, average in on_cpu.averages.items()
+        },
         "leaves": leaves,
         "names": names,
     }

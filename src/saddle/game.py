@@ -162,6 +162,9 @@ class Game:
         pack: m samples are shown to D as one, along the first axis of an event (PacGAN; Lin et al. 2018,
             arXiv:1712.04086). Divides the batch size.
         memory: of the parts that have one, by name; see ``remember``.
+        intervals: of lazy penalties: part -> n, such as ``regularizer.r1`` -> 16. It is taken every n
+            rounds, from round 0 on, with n times its weight (Karras et al. 2019, arXiv:1912.04958, sec. 3.1).
+        round: the index of the round; see ``at``.
     """
 
     generator: Network
@@ -173,6 +176,8 @@ class Game:
     transforms: Mapping[str, Part] = field(default_factory=dict)
     pack: int = 1
     memory: Mapping[str, Any] = field(default_factory=dict)
+    intervals: Mapping[str, int] = field(default_factory=dict)
+    round: int = 0
 
     @cached_property
     def _parts(self) -> dict[str, Part]:
@@ -210,6 +215,10 @@ class Game:
             if memory
         }
 
+    def at(self, index: int) -> "Game":
+        """The game of the round ``index``, which decides what of its lazy penalties is due."""
+        return replace(self, round=index) if self.intervals else self
+
     def remember(self, memory: Mapping[str, Any]) -> "Game":
         """The same game with this memory, which stays what it is for a round."""
         return replace(self, memory=memory) if memory else self
@@ -221,6 +230,8 @@ class Game:
             name: networks[name].advance_memory(value, getattr(players, name))
             if name in networks
             else self._parts[name].advance(value, logs)  # type: ignore[attr-defined]
+            if self._is_due(name)
+            else value
             for name, value in memory.items()
         }
 
@@ -262,7 +273,7 @@ class Game:
         discriminator = self.bind_discriminator(players, batch)
         # penalties first: their slopes leave logits behind for the loss
         penalties = {
-            name: penalty(discriminator, batch, fake, **self._extras(f"regularizer.{name}", batch))
+            name: self._value(f"regularizer.{name}", penalty, (discriminator, batch, fake), batch)
             for name, penalty in self.penalties.items()
         }
         real_logits, fake_logits = discriminator(batch.real), discriminator(fake)
@@ -283,7 +294,7 @@ class Game:
         real_logits = discriminator(self.packed(batch.real)) if self.loss.paired else None
         adversarial = self.loss.generator(fake_logits, real_logits)
         penalties = {
-            name: penalty(self, players, batch, fake, **self._extras(f"generator_regularizer.{name}", batch))
+            name: self._value(f"generator_regularizer.{name}", penalty, (self, players, batch, fake), batch)
             for name, penalty in self.generator_penalties.items()
         }
         logs = {
@@ -291,6 +302,17 @@ class Game:
             **{f"penalty/generator_{name}": value for name, value in penalties.items()},
         }
         return sum(penalties.values(), adversarial), _detached(logs)
+
+    def _is_due(self, part: str) -> bool:
+        return self.round % self.intervals.get(part, 1) == 0
+
+    def _value(self, name: str, part: Part, arguments: tuple[Any, ...], batch: Batch) -> Tensor:
+        """A penalty in this round: 0 where it is not due, and made up for where it is."""
+        if not self._is_due(name):
+            return batch.real.new_zeros(())
+        value = part(*arguments, **self._extras(name, batch))
+        interval = self.intervals.get(name, 1)
+        return value if interval == 1 else interval * value
 
     def _extras(self, part: str, batch: Batch) -> dict[str, Any]:
         """The random numbers and the memory that a part asked for."""

@@ -14,11 +14,10 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from saddle.averages import ExponentialAverage
 from saddle.data.dataset import Dataset
 from saddle.data.sampling import LatentLaw, draw_batches
-from saddle.execution import Dynamics, TrainingState, eager, start
-from saddle.game import Game
+from saddle.execution import CONSTANT, Averages, Dynamics, TrainingState, eager, start
+from saddle.game import Game, Players
 
 
 class Diverged(RuntimeError):
@@ -41,13 +40,14 @@ class GANModule(LightningModule):
     Args:
         game: the two networks, their loss and penalties.
         dynamics: who moves when; carries both update rules.
-        average: of the generator's weights.
+        averages: of the generator's weights, by name; the first is what is evaluated.
         dataset: real samples; they are kept on the device.
         latents: (num, random) -> latents (num, d).
         batch_size: N of every batch.
         seed: of every batch, together with the round.
         num_steps: generator steps after which the run ends.
         steps_per_execution: rounds in a chunk. Changes how often losses are read, not the training.
+        schedules: of each player's learning rate; None is constant.
         periods: generator steps at whose multiples a chunk must end, so that something can happen there.
     """
 
@@ -55,7 +55,7 @@ class GANModule(LightningModule):
         self,
         game: Game,
         dynamics: Dynamics,
-        average: ExponentialAverage,
+        averages: Averages,
         dataset: Dataset,
         latents: LatentLaw,
         *,
@@ -63,11 +63,12 @@ class GANModule(LightningModule):
         seed: int,
         num_steps: int,
         steps_per_execution: int,
+        schedules: Players = CONSTANT,
         periods: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.game, self.dynamics, self.average = game, dynamics, average
+        self.game, self.dynamics, self.averages, self.schedules = game, dynamics, averages, schedules
         self.generator, self.discriminator = game.generator.module, game.discriminator.module
         self.dataset, self.latents = dataset, latents
         self.batch_size, self.seed, self.num_steps = batch_size, seed, num_steps
@@ -110,9 +111,9 @@ class GANModule(LightningModule):
         # here, not in __init__: Lightning has moved the networks to the device by now
         self.dataset = self.dataset.to(self.device)
         if self.training_state is None:
-            self.training_state = start(self.game, self.dynamics, self.average, self.device)
+            self.training_state = start(self.game, self.dynamics, self.averages, self.device)
         self.training_state = pytree.tree_map(lambda tensor: tensor.to(self.device), self.training_state)
-        self._play = eager(self.game, self.dynamics, self.average)
+        self._play = eager(self.game, self.dynamics, self.averages, self.schedules)
 
     def train_dataloader(self) -> Iterator[range]:
         return self._chunks()
@@ -153,7 +154,7 @@ class GANModule(LightningModule):
                 self.seed,
                 index,
             )
-            state, logs = self._play(state, batches)
+            state, logs = self._play(state, batches, index)
             rows.append(
                 logs
                 | {

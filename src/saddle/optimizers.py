@@ -187,3 +187,42 @@ class OptimisticAdam:
         now = moved - params
         step = now + state.started * (now - state.past)
         return params + step, OptimisticAdamState(adam, now, torch.ones_like(state.started))
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """A rule whose gradient is clipped before, or whose parameters are projected after, its step.
+
+    g ← g·min(1, c/(‖g‖ + 10⁻⁶)) with c = ``max_gradient_norm``, as ``torch.nn.utils.clip_grad_norm_``, and
+    x ← max(−b, min(b, x)) with b = ``max_weight``: of every parameter, biases too. None leaves out.
+    A dynamics that looks ahead clips and projects there as well.
+
+    Source: Pascanu et al. 2013, arXiv:1211.5063, algorithm 1; Arjovsky et al. 2017, arXiv:1701.07875,
+    algorithm 1 (b = 0.01 for the critic).
+    """
+
+    rule: Any  # an update rule
+    max_gradient_norm: float | None = None
+    max_weight: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_gradient_norm", "max_weight"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Tensor) and not value > 0:
+                raise ValueError(f"{name} must be positive; got {value:g}. null does not bound.")
+
+    @property
+    def lr(self) -> Any:
+        """The learning rate, for dynamics that ask for it."""
+        return self.rule.lr
+
+    def init(self, params: Tensor) -> Any:
+        return self.rule.init(params)
+
+    def step(self, gradient: Tensor, params: Tensor, state: Any) -> tuple[Tensor, Any]:
+        if self.max_gradient_norm is not None:
+            gradient = gradient * (self.max_gradient_norm / (gradient.norm() + 1e-6)).clamp(max=1.0)
+        params, state = self.rule.step(gradient, params, state)
+        if self.max_weight is not None:
+            params = params.clamp(-self.max_weight, self.max_weight)
+        return params, state

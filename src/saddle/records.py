@@ -329,17 +329,17 @@ def summarize(
     """Each evaluation metric over the whole run, since its best alone hides a collapse.
 
     Args:
-        series: of which ``eval/*`` (averaged generator), ``eval_raw/*`` (raw one) and ``held_out/*``
-            (real samples) are read.
+        series: of which ``eval/*`` (the evaluated generator), ``eval_raw/*`` (the raw one),
+            ``eval_<name>/*`` (other averages) and ``held_out/*`` (real samples) are read.
         higher_is_better: metric names without ``eval/``; all others are better low.
         floors: metric -> name of the series holding a perfect sampler's value, which is shown beside it and
             is no metric itself.
 
     Returns:
-        ``{"metrics": {name: {...}}, "raw": {name: last value}, "held_out": {name: value}}``, where
-        held_out is what held-out real samples score in the generator's place. Of every metric
-        higher_is_better, best, step_of_best (the earliest), last, last_step, num_evaluations, floor (its
-        last value), and
+        ``{"metrics": {name: {...}}, "raw": {name: last value}, "averages": {average: {name: last value}},
+        "held_out": {name: value}}``, where held_out is what held-out real samples score in the generator's
+        place. Of every metric higher_is_better, best, step_of_best (the earliest), last, last_step,
+        num_evaluations, floor (its last value), and
 
         - area: under the curve by the trapezoid rule over generator steps, divided by the steps between
           first and last evaluation: a mean over the run in the metric's own units, comparable between runs
@@ -372,14 +372,21 @@ def summarize(
             "num_evaluations": len(values),
             "floor": floor,
         }
-    beside = {
-        part: {
-            name.removeprefix(prefix): list(values.values())[-1]
+
+    def last_of(kind: str) -> dict[str, float]:
+        return {
+            name.removeprefix(f"{kind}/"): list(values.values())[-1]
             for name, values in series.items()
-            if name.startswith(prefix)
+            if name.startswith(f"{kind}/")
         }
-        for part, prefix in (("raw", "eval_raw/"), ("held_out", "held_out/"))
+
+    kinds = dict.fromkeys(name.partition("/")[0] for name in series)
+    averages = {
+        kind.removeprefix("eval_"): last_of(kind)
+        for kind in kinds
+        if kind.startswith("eval_") and kind != "eval_raw"
     }
+    beside = {"raw": last_of("eval_raw"), "averages": averages, "held_out": last_of("held_out")}
     return strict({"metrics": metrics, **beside})
 
 

@@ -22,11 +22,15 @@ class Restored(NamedTuple):
     params: "Tensor"  # (P,) of the generator asked for
 
 
-def restore(run: str, checkpoint: str, averaged: bool) -> Restored:
+def restore(run: str, checkpoint: str, averaged: bool | str) -> Restored:
     """Rebuild a run from its record.
 
+    Args:
+        averaged: True for the average that the run evaluated, False for the raw generator, or the name of
+            one of its averages.
+
     Raises:
-        ValueError: no such run, or no such or no readable checkpoint.
+        ValueError: no such run, no such average, or no such or no readable checkpoint.
     """
     from pathlib import Path
 
@@ -50,10 +54,16 @@ def restore(run: str, checkpoint: str, averaged: bool) -> Restored:
     device = torch.device(
         "cuda" if torch.cuda.is_available() and config.trainer.accelerator != "cpu" else "cpu"
     )
-    fresh = start(experiment.game, experiment.dynamics, experiment.average, device)
+    fresh = start(experiment.game, experiment.dynamics, experiment.averages, device)
     found = checkpoints.load(path, fresh, record.read_provenance()["run_id"])
     experiment.game.generator.module.to(device)
-    params = found.state.average.params if averaged else found.state.players.generator
+    state = found.state
+    weights: dict[bool | str, Tensor] = {True: state.evaluated, False: state.players.generator}
+    weights |= {name: average.params for name, average in state.averages.items()}
+    if averaged not in weights:
+        known = ", ".join(["true", "false", *state.averages])
+        raise ValueError(f"averaged must be one of {known}; got {averaged}. Choose one of them.")
+    params = weights[averaged]
     return Restored(record, experiment, found.step, params)
 
 
@@ -94,7 +104,8 @@ def evaluate(config: DictConfig) -> None:
         values = evaluator(experiment.sampler(params, evaluator.num_samples))
     protocol = evaluator.protocol(experiment.dataset, experiment.sampler)
     same = protocol == record.read_summary()["protocol"]
-    prefix = "eval" if config.averaged else "eval_raw"
+    kinds = {True: "eval", False: "eval_raw", next(iter(experiment.averages), None): "eval"}
+    prefix = kinds.get(config.averaged, f"eval_{config.averaged}")
     recorded = {name: steps.get(step) for name, steps in record.series().items()}
     table = Table(title=escape(f"{record.directory.name}: {config.checkpoint} at generator step {step}"))
     for column in ("metric", "now", "recorded") if same else ("metric", "now"):

@@ -61,6 +61,8 @@ def train(config: DictConfig) -> float | None:
             )
         run = _begin(config) if config.resume is None else _resume(config)
         trainer = _trainer(run, stop, stopwatch)
+    for sentence in run.experiment.advice:
+        print(f"saddle: warning: {sentence}", file=sys.stderr)
     outcome = Outcome("failed", 1)
     try:
         outcome = _fit(trainer, run, stop, ON_DIVERGENCE[config.on_divergence])
@@ -141,7 +143,7 @@ def _resume(config: DictConfig) -> Run:
     module, last = experiment.module, record.checkpoint("last")
     # without rows beyond step 0 it was killed before its first checkpoint, and begins again
     if last.exists() or any(row.step > 0 for row in record.rows()):
-        fresh = start(experiment.game, experiment.dynamics, experiment.average, module.device)
+        fresh = start(experiment.game, experiment.dynamics, experiment.averages, module.device)
         found = checkpoints.load(last, fresh, record.read_provenance()["run_id"])
         module.training_state, module.rounds = found.state, found.rounds
     # one killed after its last step, before its report, has yet to be finished
@@ -283,7 +285,8 @@ def _print_results(console: "Console", record: "Record", summary: dict[str, Any]
     series = record.series()
     table = Table(title=f"{summary['status']} at generator step {summary['step']}")
     table.add_column("metric")
-    for column in ("step 0", "best", "at step", "last", "raw G", "real", "floor"):
+    averages = summary["averages"]
+    for column in ("step 0", "best", "at step", "last", *averages, "raw G", "real", "floor"):
         table.add_column(column, justify="right")
     for name, found in summary["metrics"].items():
         table.add_row(
@@ -292,6 +295,7 @@ def _print_results(console: "Console", record: "Record", summary: dict[str, Any]
             show(found["best"]),
             str(found["step_of_best"]),
             show(found["last"]),
+            *[show(values.get(name)) for values in averages.values()],
             show(summary["raw"].get(name)),
             show(summary["held_out"].get(name)),
             show(found["floor"]),

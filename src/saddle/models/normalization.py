@@ -95,7 +95,7 @@ def _instance_norm(num_features: int) -> nn.Module:
 
 
 NONE = Normalization(_as_it_is, _nothing)
-"""No normalization."""
+"""No normalization. Source: —"""
 
 BATCH = Normalization(_as_it_is, BatchNorm)
 """Mean and variance over the batch. Source: Ioffe and Szegedy 2015, arXiv:1502.03167."""

@@ -52,6 +52,7 @@ def page(record: Record) -> str:
         summary=summary,
         metrics=metrics,
         raw=summary.get("raw", {}),
+        averages=summary.get("averages", {}),
         held_out=summary.get("held_out", {}),
         floors=any(metric["floor"] is not None for metric in metrics.values()),
         lost=[name for name, metric in metrics.items() if _has_lost(metric)],
@@ -92,7 +93,7 @@ def _groups(
     groups: dict[str, list[dict[str, Any]]] = {group: [] for group in GROUPS}
     for name, values in series.items():
         group, _, short = name.partition("/")
-        if group in ("eval_raw", "held_out") or (group == "eval" and short not in metrics):
+        if group == "held_out" or group.startswith("eval_") or (group == "eval" and short not in metrics):
             continue
         metric = metrics.get(short, {}) if group == "eval" else {}
         real = held_out.get(short) if group == "eval" else None

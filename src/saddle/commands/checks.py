@@ -1,0 +1,187 @@
+"""What must hold between the parts of a run, and what had better hold."""
+
+from dataclasses import replace
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from saddle.data.dataset import Dataset
+from saddle.data.sampling import draw_batches
+from saddle.dynamics.descent import Alternating, Simultaneous
+from saddle.dynamics.lookahead import Lookahead
+from saddle.dynamics.runge_kutta import RungeKutta2, RungeKutta4
+from saddle.dynamics.second_order import CompetitiveGradientDescent, FollowTheRidge
+from saddle.execution import Dynamics
+from saddle.game import AUTOGRAD, Calculus, Function, Game, Players
+from saddle.losses import Wasserstein
+from saddle.models.normalization import SpectralNorm
+from saddle.optimizers import SGD, Bounded
+
+
+def numbers(config: DictConfig) -> None:
+    """Refuse numbers that no part could have refused by itself."""
+    for key in ("num_steps", "steps_per_execution", "evaluate_every", "checkpoint_every", "pack"):
+        if not isinstance(config[key], int) or config[key] < 1:
+            raise ValueError(
+                f"{key} must be a whole number of at least 1; got {config[key]}. Give such a number."
+            )
+    if config.trainer.get("devices", 1) != 1:
+        raise ValueError(
+            f"a run must use one device; got trainer.devices={config.trainer.devices}. "
+            "Start one run a device instead, each with its own seed."
+        )
+    if str(config.trainer.get("precision")).startswith("16"):
+        raise ValueError(
+            f"a run must not use half precision: gradients are not scaled, and a penalty's slopes underflow; "
+            f"got trainer.precision={config.trainer.precision}. Take 32-true or bf16-mixed."
+        )
+    for group in ("regularizer", "generator_regularizer"):
+        for name, penalty in config[group].items():
+            interval = penalty.get("every_n_steps", 1)
+            if not isinstance(interval, int) or interval < 1:
+                raise ValueError(
+                    f"{group}.{name}.every_n_steps must be a whole number of at least 1; got {interval}. "
+                    "1 takes the penalty in every round."
+                )
+    for name, penalty in config.regularizer.items():
+        for key in ("gamma", "weight"):
+            value = penalty.get(key, 0)
+            if not isinstance(value, int | float) or not value >= 0:
+                raise ValueError(
+                    f"regularizer.{name}.{key} must be a number of at least 0; got {value}. "
+                    f"Give such a number, or leave {name} out of regularizer=[...]."
+                )
+
+
+def steps(config: DictConfig, dynamics: Dynamics) -> None:
+    """Refuse periods that do not fall on the ends of rounds."""
+    per_round = dynamics.num_generator_steps
+    for key in ("num_steps", "evaluate_every", "checkpoint_every"):
+        if config[key] % per_round:
+            raise ValueError(
+                f"{key} must be a multiple of dynamics.num_generator_steps={per_round}; got {config[key]}. "
+                f"Take {max(1, config[key] // per_round) * per_round}."
+            )
+
+
+def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bool:
+    """Play one round of gradients on a small batch: whatever does not fit shows here.
+
+    Returns:
+        Whether a penalty takes the discriminator's slope.
+    """
+    if config.batch_size % config.pack:
+        raise ValueError(
+            f"batch_size must be a multiple of pack={config.pack}; got {config.batch_size}. "
+            f"Take {max(1, config.batch_size // config.pack) * config.pack}."
+        )
+    num = min(config.batch_size, 2 * config.pack)
+    (batch,) = draw_batches(dataset.train, latents, game, num, 1, config.seed, 0)
+    players = game.init()
+    game = game.remember(game.init_memory(players))
+    fits = (
+        "model=mlp makes points (2,), dcgan28 and mlp28 make images (1, 28, 28), mlp8 makes images (1, 8, 8)"
+    )
+    try:
+        made = tuple(game.generate(players, batch).shape[1:])
+    except RuntimeError as error:
+        raise ValueError(
+            f"the generator must accept latents {tuple(batch.latent.shape)}; got: "
+            f"{str(error).splitlines()[0]}. Set model.generator.num_latents to model.latents.size."
+        ) from error
+    if made != dataset.event_shape:
+        raise ValueError(
+            f"the model must make samples of the data's shape, {dataset.event_shape} for {dataset.name}; "
+            f"its generator makes {made}. Choose a model for this data: {fits}."
+        )
+    slopes: list[Tensor] = []
+
+    def watched(function: Function, samples: Tensor) -> tuple[Tensor, Tensor]:
+        slopes.append(samples)
+        return AUTOGRAD.slope(function, samples)
+
+    game = replace(game, calculus=Calculus(AUTOGRAD.gradient, watched))
+    try:
+        game.discriminator_gradient(players, batch)
+        game.generator_gradient(players, batch)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the discriminator, loss and regularizers must accept samples {tuple(batch.real.shape)}; "
+            f"got: {str(error).splitlines()[0]}. Choose a model for this data: {fits}."
+        ) from error
+    return bool(slopes)
+
+
+def fit(game: Game, dynamics: Dynamics, takes_slopes: bool) -> None:
+    """Refuse parts that contradict each other."""
+    layers = list(game.discriminator.module.modules())
+    if takes_slopes and any(isinstance(layer, _BatchNorm) for layer in layers):
+        raise ValueError(
+            "a penalty on the slope at each sample must go with a discriminator that sees each sample by "
+            f"itself; got batch normalization in it and regularizer=[{','.join(game.penalties)}]. Take "
+            "normalization@model.discriminator.normalization=layer, or leave the penalty out."
+        )
+    for player, network in (("generator", game.generator), ("discriminator", game.discriminator)):
+        bound = _max_weight(dynamics, player)
+        if bound is not None and any(isinstance(layer, SpectralNorm) for layer in network.module.modules()):
+            raise ValueError(
+                f"weights must be bounded in one way; got spectral normalization in the {player} and "
+                f"update.{player}.max_weight={bound:g}, which the normalization undoes. Drop one of them."
+            )
+    plain = _innermost(dynamics)
+    if game.intervals and not isinstance(plain, Simultaneous | Alternating):
+        (part, interval), *_ = game.intervals.items()
+        raise ValueError(
+            "a penalty that is not taken in every round must go with plain descent, which asks no more of a "
+            f"gradient than its mean over rounds; got {part}.every_n_steps={interval} and "
+            f"{type(plain).__name__}. Take dynamics=alternating or simultaneous, or every_n_steps=1."
+        )
+
+
+def advice(game: Game, dynamics: Dynamics, dataset: Dataset, takes_slopes: bool) -> list[str]:
+    """What works, but is probably not what was meant: one sentence each."""
+    found = []
+    layers = list(game.discriminator.module.modules())
+    spectral = any(isinstance(layer, SpectralNorm) for layer in layers)
+    clipped = _max_weight(dynamics, "discriminator") is not None
+    if isinstance(game.loss, Wasserstein) and not (takes_slopes or spectral or clipped):
+        found.append(
+            "the Wasserstein loss has no minimum over unbounded critics. Add regularizer=[wgan_gp], "
+            "update.discriminator.max_weight=0.01, or spectral normalization."
+        )
+    if takes_slopes and spectral:
+        found.append(
+            "spectral normalization and a penalty both bound the discriminator's slope. One is usual."
+        )
+    if game.intervals and dataset.train.ndim == 2:
+        found.append(
+            "penalties that are not taken in every round are known to break the convergence of small "
+            "problems (Huang et al. 2024, arXiv:2501.05441). Take every_n_steps=1."
+        )
+    plain = _innermost(dynamics)
+    rules = [_rule(getattr(plain, player)) for player in Players._fields]
+    if isinstance(plain, BY_LEARNING_RATE) and not all(isinstance(rule, SGD) for rule in rules):
+        found.append(
+            f"{type(plain).__name__} takes a rule's lr for its step size, which is exact for SGD alone; got "
+            f"{' and '.join(type(rule).__name__ for rule in rules)}. Take optimizer=sgd for the method "
+            "as published."
+        )
+    return found
+
+
+BY_LEARNING_RATE = (CompetitiveGradientDescent, FollowTheRidge, RungeKutta2, RungeKutta4)
+
+
+def _innermost(dynamics: Any) -> Any:
+    """The dynamics that lookahead wraps, or the dynamics itself."""
+    return _innermost(dynamics.inner) if isinstance(dynamics, Lookahead) else dynamics
+
+
+def _rule(rule: Any) -> Any:
+    return rule.rule if isinstance(rule, Bounded) else rule
+
+
+def _max_weight(dynamics: Any, player: str) -> float | None:
+    return getattr(getattr(_innermost(dynamics), player), "max_weight", None)
