@@ -138,7 +138,7 @@ def latent_diversity(
 def orthogonal(game: Game, players: Players, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
     """Different filters of a layer of G at right angles, of any length: β · Σ ‖WWᵀ ⊙ (1 − I)‖²_F.
 
-    Σ = sum over the layers, W (outputs, rest); see ``saddle.weight_regularizers``.
+    The sum is over layers, W (outputs, rest); see ``saddle.weight_regularizers``.
     Source: Brock et al. 2019, arXiv:1809.11096, sec. 3.1 (β = 10⁻⁴).
     """
     return weight * correlation(game.generator.matrices(players.generator).values())
@@ -147,7 +147,7 @@ def orthogonal(game: Game, players: Players, batch: Batch, fake: Tensor, *, weig
 def orthonormal(game: Game, players: Players, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
     """Filters of a layer of G at right angles and of length 1: β · Σ ‖WWᵀ − I‖²_F.
 
-    Σ = sum over the layers, W (outputs, rest); see ``saddle.weight_regularizers``.
+    The sum is over layers, W (outputs, rest); see ``saddle.weight_regularizers``.
     Source: Brock et al. 2017, arXiv:1609.07093, in the squared form of Brock et al. 2019, sec. 3.1.
     """
     return weight * distance_from_orthonormal(game.generator.matrices(players.generator).values())
@@ -156,7 +156,7 @@ def orthonormal(game: Game, players: Players, batch: Batch, fake: Tensor, *, wei
 def spectral(game: Game, players: Players, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
     """Largest singular value of each layer of G: ½λ · Σ σ(W)².
 
-    Σ = sum over the layers, W (outputs, rest); see ``saddle.weight_regularizers``.
+    The sum is over layers, W (outputs, rest); see ``saddle.weight_regularizers``.
     Source: Yoshida and Miyato 2017, arXiv:1705.10941, sec. 3 (λ = 0.01), of a classifier there.
     """
     return 0.5 * weight * squared_spectral_norms(game.generator.matrices(players.generator).values())

@@ -60,7 +60,7 @@ def squared_spectral_norms(matrices: Iterable[Tensor]) -> Tensor:
 def orthogonal(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
     """Different filters of a layer of D at right angles, of any length: β · Σ ‖WWᵀ ⊙ (1 − I)‖²_F.
 
-    Σ = sum over the layers, W (outputs, rest); the paper's W is our Wᵀ. A layer of one output adds 0.
+    The sum is over layers, W (outputs, rest); the paper's W is our Wᵀ. A layer of one output adds 0.
     Source: Brock et al. 2019, arXiv:1809.11096, sec. 3.1 (β = 10⁻⁴).
     """
     return weight * correlation(discriminator.matrices.values())
@@ -69,7 +69,7 @@ def orthogonal(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *,
 def orthonormal(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
     """Filters of a layer of D at right angles and of length 1: β · Σ ‖WWᵀ − I‖²_F.
 
-    Σ = sum over the layers, W (outputs, rest). Cannot reach 0 where a layer has more outputs than inputs.
+    The sum is over layers, W (outputs, rest). Cannot reach 0 where a layer has more outputs than inputs.
     Source: Brock et al. 2017, arXiv:1609.07093, in the squared form of Brock et al. 2019, sec. 3.1.
     """
     return weight * distance_from_orthonormal(discriminator.matrices.values())
@@ -78,7 +78,7 @@ def orthonormal(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *
 def spectral(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
     """Largest singular value of each layer of D: ½λ · Σ σ(W)².
 
-    Σ = sum over the layers, W (outputs, rest). σ is exact and not a power iteration's estimate: an
+    The sum is over layers, W (outputs, rest). σ is exact and not a power iteration's estimate: an
     eigenvalue problem of the smaller side of W for each layer. Source: Yoshida and Miyato 2017,
     arXiv:1705.10941, sec. 3 (λ = 0.01).
     """
