@@ -27,22 +27,35 @@ def _total(values: Iterable[Tensor]) -> Tensor:
     return torch.stack(found).sum()
 
 
-def _gram(matrix: Tensor) -> Tensor:
-    return matrix @ matrix.T
+def _small_gram(matrix: Tensor) -> Tensor:
+    """WWᵀ or WᵀW, whichever is smaller: both have the same eigenvalues but for zeros."""
+    return matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
 
 
 def correlation(matrices: Iterable[Tensor]) -> Tensor:
     """Σ ‖WWᵀ ⊙ (1 − I)‖²_F: the squared inner products of different filters."""
-    grams = map(_gram, matrices)
-    return _total((gram - gram.diagonal().diag_embed()).square().sum() for gram in grams)
+
+    def of_one(matrix: Tensor) -> Tensor:
+        gram = _small_gram(matrix)
+        if matrix.shape[0] <= matrix.shape[1]:
+            return (gram - gram.diagonal().diag_embed()).square().sum()
+        # ‖WWᵀ‖ = ‖WᵀW‖; more filters than dimensions cannot all be at right angles, so the difference is
+        # not of two like numbers unless some of the filters vanish
+        return gram.square().sum() - matrix.square().sum(1).square().sum()
+
+    return _total(map(of_one, matrices))
 
 
 def distance_from_orthonormal(matrices: Iterable[Tensor]) -> Tensor:
     """Σ ‖WWᵀ − I‖²_F."""
-    grams = map(_gram, matrices)
-    return _total(
-        (gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)).square().sum() for gram in grams
-    )
+
+    def of_one(matrix: Tensor) -> Tensor:
+        gram = _small_gram(matrix)
+        excess = gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        # each filter beyond the number of dimensions adds an eigenvalue 0, at distance 1
+        return excess.square().sum() + max(0, matrix.shape[0] - matrix.shape[1])
+
+    return _total(map(of_one, matrices))
 
 
 def squared_spectral_norms(matrices: Iterable[Tensor]) -> Tensor:
@@ -51,10 +64,7 @@ def squared_spectral_norms(matrices: Iterable[Tensor]) -> Tensor:
     Its gradient is 2σuvᵀ for a leading pair of singular vectors; where several pairs share σ, that of one
     of them. A derivative of that gradient divides by the gaps between singular values.
     """
-    return _total(
-        torch.linalg.eigvalsh(_gram(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T))[-1]
-        for matrix in matrices
-    )
+    return _total(torch.linalg.eigvalsh(_small_gram(matrix))[-1] for matrix in matrices)
 
 
 def orthogonal(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
