@@ -152,6 +152,19 @@ def test_every_part_of_a_model_takes_a_step_in_both_players(model, group, choice
     step(assemble(composed(f"data={data}", f"model={model}", "regularizer=[]", *places)))
 
 
+@pytest.mark.parametrize("loss", ["minimax", "non_saturating"])
+def test_label_smoothing_is_a_number_on_the_command_line(loss):
+    experiment = assemble(composed("data=ring8", "model=mlp", f"loss={loss}", "loss.real_target=0.9"))
+    assert experiment.game.loss.real_target == 0.9
+    step(experiment)
+
+
+@pytest.mark.parametrize("regularizers", ["[zcr]", "[bcr,zcr]"])
+def test_the_two_parts_of_latent_consistency_train_together(regularizers):
+    words = f"regularizer={regularizers}", "generator_regularizer=[zcr]"
+    step(assemble(composed("data=digits", "model=mlp8", *words)))
+
+
 def test_no_penalty_is_a_choice_too():
     step(assemble(composed("data=ring8", "model=mlp", "regularizer=[]")))
 

@@ -9,7 +9,7 @@ the Dirac-GAN with its two numbers runs through the same code as an image GAN wi
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -99,11 +99,20 @@ class BoundDiscriminator:
     A penalty's slope brings the logits of the same samples with it. They are kept for the
     adversarial loss, so R1 or R2 costs a backward pass and no second forward pass. Lives within
     one evaluation of one loss.
+
+    Args:
+        weights: makes ``matrices``, when a penalty asks for them.
     """
 
-    def __init__(self, function: Function, calculus: Calculus) -> None:
+    def __init__(
+        self,
+        function: Function,
+        calculus: Calculus,
+        weights: Callable[[], Mapping[str, Tensor]] = dict,
+    ) -> None:
         self._function = function
         self._calculus = calculus
+        self._weights = weights
         self._known: list[tuple[Tensor, Tensor, Tensor | None]] = []  # samples, logits, slope
 
     def __call__(self, samples: Tensor) -> Tensor:
@@ -113,6 +122,11 @@ class BoundDiscriminator:
         logits = self._one_per_sample(samples)
         self._known.append((samples, logits, None))
         return logits
+
+    @cached_property
+    def matrices(self) -> Mapping[str, Tensor]:
+        """Layer -> its weight as a matrix (outputs, rest), differentiable; see ``Network.matrices``."""
+        return self._weights()
 
     def slope(self, samples: Tensor) -> Tensor:
         """∇ₓD at each sample, shape (N, *event), differentiable in D's parameters."""
@@ -140,10 +154,14 @@ class Part(Protocol):
       ``uniform`` (N, num_uniform);
     - ``init(like) -> memory`` and ``advance(memory, logs) -> memory``: a memory from round to round,
       tensors like ``like``. It arrives as the keyword ``memory`` and is advanced once a round, from what
-      the round logged.
+      the round logged;
+    - ``sees_generator = True``, of a penalty on D: the keyword ``generator`` is the present G as a function,
+      latents (N, d) -> packed samples.
+
+    A penalty returns a scalar, or a scalar and what else to log: the seed of its memory's next value.
     """
 
-    def __call__(self, *arguments: Any, **random_and_memory: Any) -> Tensor: ...
+    def __call__(self, *arguments: Any, **extras: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -156,8 +174,8 @@ class Game:
     Only a paired loss evaluates D on real samples in the generator's loss. Penalties on D see D∘T.
 
     Args:
-        penalties: on D: (bound discriminator, batch, fake) -> scalar.
-        generator_penalties: on G: (game, players, batch, fake) -> scalar.
+        penalties: on D: (bound discriminator, batch, fake) -> scalar; see ``Part`` for more.
+        generator_penalties: on G: (game, players, batch, fake) -> scalar; likewise.
         transforms: samples -> samples, differentiable, of real and generated ones alike.
         pack: m samples are shown to D as one, along the first axis of an event (PacGAN; Lin et al. 2018,
             arXiv:1712.04086). Divides the batch size.
@@ -248,8 +266,9 @@ class Game:
         """Packed samples (N/m, m·C, ...) -> logits (N/m,), transforms included."""
         buffers = {**batch.uniform.discriminator, **self.memory.get("discriminator", {})}
         network = self.discriminator.bind(players.discriminator, buffers)
+        weights = partial(self.discriminator.matrices, players.discriminator)
         if not self.transforms:
-            return BoundDiscriminator(network, self.calculus)
+            return BoundDiscriminator(network, self.calculus, weights)
 
         def see(samples: Tensor) -> Tensor:
             event = (samples.shape[1] // self.pack, *samples.shape[2:])
@@ -258,7 +277,7 @@ class Game:
                 samples = transform(samples, **self._extras(f"transform.{name}", batch))
             return network(self.packed(samples))
 
-        return BoundDiscriminator(see, self.calculus)
+        return BoundDiscriminator(see, self.calculus, weights)
 
     def packed(self, samples: Tensor) -> Tensor:
         """(N, C, ...) -> (N/m, m·C, ...)."""
@@ -269,13 +288,18 @@ class Game:
     def discriminator_loss(self, players: Players, batch: Batch) -> tuple[Tensor, Logs]:
         real = self.packed(batch.real)
         batch = batch._replace(real=real, mix=batch.mix[: len(real)])
-        fake = self.packed(self.generate(players, batch))
+        generate = self.bind_generator(players, batch)
+
+        def generator(latents: Tensor) -> Tensor:
+            return self.packed(generate(latents))
+
+        fake = generator(batch.latent)
         discriminator = self.bind_discriminator(players, batch)
         # penalties first: their slopes leave logits behind for the loss
-        penalties = {
-            name: self._value(f"regularizer.{name}", penalty, (discriminator, batch, fake), batch)
+        penalties, seen = _apart({
+            name: self._value(f"regularizer.{name}", penalty, (discriminator, batch, fake), batch, generator)
             for name, penalty in self.penalties.items()
-        }
+        })  # fmt: skip
         real_logits, fake_logits = discriminator(batch.real), discriminator(fake)
         adversarial = self.loss.discriminator(real_logits, fake_logits)
         logs = {
@@ -284,6 +308,7 @@ class Game:
             "diag/real_logit": real_logits.mean(),
             "diag/fake_logit": fake_logits.mean(),
             "diag/real_sign": real_logits.sign().mean(),
+            **seen,
         }
         return sum(penalties.values(), adversarial), _detached(logs)
 
@@ -293,30 +318,41 @@ class Game:
         fake_logits = discriminator(self.packed(fake))
         real_logits = discriminator(self.packed(batch.real)) if self.loss.paired else None
         adversarial = self.loss.generator(fake_logits, real_logits)
-        penalties = {
+        penalties, seen = _apart({
             name: self._value(f"generator_regularizer.{name}", penalty, (self, players, batch, fake), batch)
             for name, penalty in self.generator_penalties.items()
-        }
+        })  # fmt: skip
         logs = {
             "loss/generator": adversarial,
             **{f"penalty/generator_{name}": value for name, value in penalties.items()},
+            **seen,
         }
         return sum(penalties.values(), adversarial), _detached(logs)
 
     def _is_due(self, part: str) -> bool:
         return self.round % self.intervals.get(part, 1) == 0
 
-    def _value(self, name: str, part: Part, arguments: tuple[Any, ...], batch: Batch) -> Tensor:
-        """A penalty in this round: 0 where it is not due, and made up for where it is."""
+    def _value(
+        self,
+        name: str,
+        part: Part,
+        arguments: tuple[Any, ...],
+        batch: Batch,
+        generator: Function | None = None,
+    ) -> tuple[Tensor, Logs]:
+        """A penalty in this round, 0 where it is not due and made up for where it is, and what it logs."""
         if not self._is_due(name):
-            return batch.real.new_zeros(())
-        value = part(*arguments, **self._extras(name, batch))
+            return batch.real.new_zeros(()), {}
+        found: Any = part(*arguments, **self._extras(name, batch, generator))
+        value, logs = found if isinstance(found, tuple) else (found, {})
         interval = self.intervals.get(name, 1)
-        return value if interval == 1 else interval * value
+        return value if interval == 1 else interval * value, logs
 
-    def _extras(self, part: str, batch: Batch) -> dict[str, Any]:
-        """The random numbers and the memory that a part asked for."""
+    def _extras(self, part: str, batch: Batch, generator: Function | None = None) -> dict[str, Any]:
+        """The random numbers, the memory and the generator that a part asked for."""
         extras: dict[str, Any] = {}
+        if getattr(self._parts[part], "sees_generator", False):
+            extras["generator"] = generator
         if part in batch.draws:
             extras["uniform"] = batch.draws[part]
         if part in self.memory:
@@ -342,6 +378,12 @@ class Game:
         discriminator, discriminator_logs = self.discriminator_gradient(players, batch)
         generator, generator_logs = self.generator_gradient(players, batch)
         return Players(generator, discriminator), {**discriminator_logs, **generator_logs}
+
+
+def _apart(found: Mapping[str, tuple[Tensor, Logs]]) -> tuple[dict[str, Tensor], Logs]:
+    """Values by name, and all logs in one."""
+    seen = {key: value for _, logs in found.values() for key, value in logs.items()}
+    return {name: value for name, (value, _) in found.items()}, seen
 
 
 def _detached(logs: Logs) -> Logs:

@@ -5,11 +5,18 @@ returns a scalar, differentiable in the generator's parameters.
 """
 
 from dataclasses import dataclass, replace
+from math import prod, sqrt
+from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddle.game import FUNCTIONAL, Batch, Game, Players
+from saddle.consistency import nearby_latents
+from saddle.game import FUNCTIONAL, Batch, Game, Logs, Players
+from saddle.norms import norm, squared_norm
+from saddle.transforms import gaussian
+from saddle.weight_regularizers import correlation, distance_from_orthonormal, squared_spectral_norms
 
 
 def nagarajan_kolter(game: Game, players: Players, batch: Batch, fake: Tensor, *, eta: float) -> Tensor:
@@ -61,3 +68,95 @@ class JacobianClamping:
         stretch = ((moved - fake).flatten(1).square().sum(1) + 1e-12).sqrt() / self.eps  # bounded from 0
         outside = F.relu(stretch - self.high).square() + F.relu(self.low - stretch).square()
         return self.weight * outside.mean()
+
+
+class MeanLength(NamedTuple):
+    length: Tensor  # (), running mean of ‖Jᵀy‖
+
+
+@dataclass(frozen=True)
+class PathLength:
+    """Equal steps in z make equally long steps in x, in every direction: λ · E[(‖Jᵀy‖ − a)²], J = ∂G/∂z.
+
+    y is Gaussian noise of a sample's shape, divided by the root of the number of pixels: 1 for points, H·W
+    for images. a is the exponential average of the mean ‖Jᵀy‖, from 0, a ← a + (1 − decay)(mean − a) once a
+    round: a constant within it, where the authors' code first moves it by the batch at hand. Here z is the
+    input of G, there its mapping network's output. The mean is logged as ``diag/generator_path_length``.
+    Costs one more evaluation of G and a derivative of a derivative. Batch normalization in G mixes the
+    samples' Jacobians.
+
+    Source: Karras et al. 2020, arXiv:1912.04958, sec. 3.2 (λ = 2, decay 0.99).
+    """
+
+    weight: float
+    decay: float = 0.99
+
+    def num_uniform(self, event: tuple[int, ...]) -> int:
+        return prod(event)
+
+    def init(self, like: Tensor) -> MeanLength:
+        return MeanLength(torch.zeros((), dtype=like.dtype, device=like.device))
+
+    def __call__(
+        self,
+        game: Game,
+        players: Players,
+        batch: Batch,
+        fake: Tensor,
+        uniform: Tensor,
+        memory: MeanLength,
+    ) -> tuple[Tensor, Logs]:
+        direction = gaussian(uniform).reshape(fake.shape) / sqrt(prod(fake.shape[2:]))
+        generator = game.bind_generator(players, batch)
+
+        def along(latents: Tensor) -> Tensor:
+            return (generator(latents) * direction).flatten(1).sum(1)
+
+        _, pulled_back = game.calculus.slope(along, batch.latent)  # Jᵀy, (N, d)
+        lengths = norm(pulled_back)
+        value = self.weight * (lengths - memory.length).square().mean()
+        return value, {"diag/generator_path_length": lengths.mean()}
+
+    def advance(self, memory: MeanLength, logs: Logs) -> MeanLength:
+        return MeanLength(logs["diag/generator_path_length"].lerp(memory.length, self.decay))
+
+
+def latent_diversity(
+    game: Game, players: Players, batch: Batch, fake: Tensor, *, weight: float, std: float = 0.03
+) -> Tensor:
+    """zCR's part in G: nearby latents make different samples: −λ · E[‖G(z) − G(z + δ)‖²], δ of size ``std``.
+
+    δ as in ``saddle.consistency.nearby_latents``, the norm over all of a sample's entries. Has no lower
+    bound: it wants ``saddle.consistency.LatentConsistency`` in D, and samples that are bounded, as images
+    are. Costs one more evaluation of G.
+    Source: Zhao et al. 2021, arXiv:2002.04724, algorithm 2 (λ = 0.5, std 0.03 there).
+    """
+    moved = game.bind_generator(players, batch)(nearby_latents(batch.latent, std))
+    return -weight * squared_norm(moved - fake).mean()
+
+
+def orthogonal(game: Game, players: Players, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
+    """Different filters of a layer of G at right angles, of any length: β · Σ ‖WWᵀ ⊙ (1 − I)‖²_F.
+
+    The sum is over layers, W (outputs, rest); see ``saddle.weight_regularizers``.
+    Source: Brock et al. 2019, arXiv:1809.11096, sec. 3.1 (β = 10⁻⁴).
+    """
+    return weight * correlation(game.generator.matrices(players.generator).values())
+
+
+def orthonormal(game: Game, players: Players, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
+    """Filters of a layer of G at right angles and of length 1: β · Σ ‖WWᵀ − I‖²_F.
+
+    The sum is over layers, W (outputs, rest); see ``saddle.weight_regularizers``.
+    Source: Brock et al. 2017, arXiv:1609.07093, in the squared form of Brock et al. 2019, sec. 3.1.
+    """
+    return weight * distance_from_orthonormal(game.generator.matrices(players.generator).values())
+
+
+def spectral(game: Game, players: Players, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
+    """Largest singular value of each layer of G: ½λ · Σ σ(W)².
+
+    The sum is over layers, W (outputs, rest); see ``saddle.weight_regularizers``.
+    Source: Yoshida and Miyato 2017, arXiv:1705.10941, sec. 3 (λ = 0.01), of a classifier there.
+    """
+    return 0.5 * weight * squared_spectral_norms(game.generator.matrices(players.generator).values())

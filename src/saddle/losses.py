@@ -24,19 +24,40 @@ def softplus(logits: Tensor) -> Tensor:
     return F.softplus(logits, threshold=80.0)
 
 
+def _must_be_a_target(real_target: float) -> None:
+    # a hyperparameter bound to a tensor belongs to an ensemble, which checks its numbers itself
+    if not isinstance(real_target, Tensor) and not 0.0 < real_target <= 1.0:
+        raise ValueError(
+            f"real_target must lie in (0, 1]; got {real_target:g}. 1 is no smoothing, 0.9 is usual."
+        )
+
+
+def _logistic_discriminator(real_logits: Tensor, fake_logits: Tensor, real_target: float) -> Tensor:
+    # −a log σ(t) − (1 − a) log(1 − σ(t)) = softplus(−t) + (1 − a)t: nothing cancels at a = 1
+    real = softplus(-real_logits) + (1.0 - real_target) * real_logits
+    return real.mean() + softplus(fake_logits).mean()
+
+
 @dataclass(frozen=True)
 class Minimax:
     """The saturating game: zero-sum, and G's gradient vanishes where D rejects with confidence.
 
     L_D = −E[log σ(D(x))] − E[log(1 − σ(D(G(z))))],  L_G = E[log(1 − σ(D(G(z))))].
 
-    At the optimal D, L_D = 2 log 2 − 2 JSD. Source: Goodfellow et al. 2014, arXiv:1406.2661, eq. 1.
+    At the optimal D, L_D = 2 log 2 − 2 JSD. ``real_target`` a < 1 is one-sided label smoothing: the first
+    term becomes −E[a log σ(D(x)) + (1 − a) log(1 − σ(D(x)))], and σ(D) = ap/(p + q) is optimal.
+    Source: Goodfellow et al. 2014, arXiv:1406.2661, eq. 1; smoothing: Salimans et al. 2016,
+    arXiv:1606.03498, sec. 3.4.
     """
 
+    real_target: float = 1.0
     paired: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        _must_be_a_target(self.real_target)
+
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return softplus(-real_logits).mean() + softplus(fake_logits).mean()
+        return _logistic_discriminator(real_logits, fake_logits, self.real_target)
 
     def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         return -softplus(fake_logits).mean()
@@ -48,14 +69,18 @@ class NonSaturating:
 
     L_D as in ``Minimax``,  L_G = −E[log σ(D(G(z)))].
 
-    ∂L_G/∂D(G(z)) tends to −1/N, not to 0, where D rejects with confidence.
-    Source: Goodfellow et al. 2014, arXiv:1406.2661, sec. 3.
+    ∂L_G/∂D(G(z)) tends to −1/N, not to 0, where D rejects with confidence. ``real_target`` as in
+    ``Minimax``. Source: Goodfellow et al. 2014, arXiv:1406.2661, sec. 3.
     """
 
+    real_target: float = 1.0
     paired: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        _must_be_a_target(self.real_target)
+
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return softplus(-real_logits).mean() + softplus(fake_logits).mean()
+        return _logistic_discriminator(real_logits, fake_logits, self.real_target)
 
     def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         return softplus(-fake_logits).mean()

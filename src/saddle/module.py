@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from saddle.data.dataset import Dataset
@@ -162,23 +161,25 @@ class GANModule(LightningModule):
                     "weights/generator": state.players.generator.sum(),
                 }
             )
-        names = list(rows[0])
-        table = torch.stack([value for row in rows for value in row.values()])
-        values = table.view(len(rows), len(names)).double().cpu()  # the chunk's one synchronisation
-        self._must_be_finite(names, values, chunk)
+        together = torch.stack([value for row in rows for value in row.values()])
+        values = iter(together.double().tolist())  # the chunk's one synchronisation
+        found = [dict(zip(row, values, strict=False)) for row in rows]
+        self._must_be_finite(found, chunk)
         self.training_state, self.rounds = state, chunk.stop
-        means = dict(zip(names, values.mean(0).tolist(), strict=True))
+        series: dict[str, list[float]] = {}  # a lazy penalty need not log in every round
+        for row in found:
+            for name, value in row.items():
+                series.setdefault(name, []).append(value)
+        means = {name: math.fsum(values) / len(values) for name, values in series.items()}
         self.logs = {name: value for name, value in means.items() if not name.startswith("weights/")}
 
-    def _must_be_finite(self, names: list[str], values: Tensor, chunk: range) -> None:
+    def _must_be_finite(self, rows: list[dict[str, float]], chunk: range) -> None:
         def is_of_generator(name: str) -> bool:
             return name.partition("/")[2].startswith("generator")
 
-        for index, row in zip(chunk, values.tolist(), strict=True):
+        for index, row in zip(chunk, rows, strict=True):
             # the discriminator's first: where it moves first, the generator only inherits its fault
-            for name, value in sorted(
-                zip(names, row, strict=True), key=lambda item: is_of_generator(item[0])
-            ):
+            for name, value in sorted(row.items(), key=lambda item: is_of_generator(item[0])):
                 if not math.isfinite(value):
                     kind = name.partition("/")[0]
                     player = "generator" if is_of_generator(name) else "discriminator"

@@ -6,11 +6,14 @@ The module is a template. Nothing is ever written into it for longer than one ca
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
+
+Held = TypeVar("Held")
 
 
 @dataclass(frozen=True)
@@ -136,16 +139,42 @@ class Network:
         function's look-ups are a tenth of a training step.
         """
         tensors = [*self._views(vector), *(buffers[name] for name in self._buffers)]
-        slots, module = self._slots, self.module
+        return lambda inputs: self._holding(tensors, self._slots, lambda: self.module(inputs))
 
-        def call(inputs: Tensor) -> Tensor:
-            own = [table[key] for table, key, _ in slots]
-            try:
-                for table, key, index in slots:
-                    table[key] = tensors[index]
-                return module(inputs)
-            finally:
-                for (table, key, _), tensor in zip(slots, own, strict=True):
-                    table[key] = tensor
+    def matrices(self, vector: Tensor) -> dict[str, Tensor]:
+        """Layer -> its weight as a matrix (outputs, rest), for every weight of two or more axes, once.
 
-        return call
+        As the layer uses it: after weight normalization, before the division of ``SpectralNorm``.
+        """
+        views = self._views(vector)
+        slots = [slot for slot in self._slots if slot[2] < len(views)]  # buffers stay as they are
+
+        def read() -> dict[str, Tensor]:
+            found: dict[str, Tensor] = {}
+            seen: list[Tensor] = []
+            for name, layer in self.module.named_modules():
+                weight = getattr(layer, "weight", None)
+                if not isinstance(weight, Tensor) or weight.ndim < 2:
+                    continue
+                if any(weight is other for other in seen):  # layers may share one
+                    continue
+                seen.append(weight)
+                # the first axis of a transposed convolution holds the inputs
+                by_output = weight.transpose(0, 1) if isinstance(layer, _ConvTransposeNd) else weight
+                found[name] = by_output.flatten(1)
+            return found
+
+        return self._holding(views, slots, read)
+
+    def _holding(
+        self, tensors: list[Tensor], slots: list[tuple[dict[str, Any], str, int]], work: Callable[[], Held]
+    ) -> Held:
+        """What ``work`` finds while the module holds these tensors."""
+        own = [table[key] for table, key, _ in slots]
+        try:
+            for table, key, index in slots:
+                table[key] = tensors[index]
+            return work()
+        finally:
+            for (table, key, _), tensor in zip(slots, own, strict=True):
+                table[key] = tensor

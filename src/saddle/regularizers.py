@@ -21,17 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saddle.game import Batch, BoundDiscriminator, Logs
-
-
-def _squared_norm(slope: Tensor) -> Tensor:
-    return slope.flatten(1).square().sum(1)  # (N,)
-
-
-def _norm(slope: Tensor) -> Tensor:
-    squared = _squared_norm(slope)
-    positive = squared > 0
-    # two wheres: sqrt never sees 0, where its derivative is infinite
-    return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)  # (N,)
+from saddle.norms import norm, squared_norm
 
 
 def _interpolate(batch: Batch, fake: Tensor) -> Tensor:
@@ -45,7 +35,7 @@ def r1(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: 
     The factor ½ is the paper's; its authors' code has none, so their 10 is 20 here.
     Source: Mescheder et al. 2018, arXiv:1801.04406, sec. 4.1.
     """
-    return 0.5 * gamma * _squared_norm(discriminator.slope(batch.real)).mean()
+    return 0.5 * gamma * squared_norm(discriminator.slope(batch.real)).mean()
 
 
 def r2(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: float) -> Tensor:
@@ -53,7 +43,7 @@ def r2(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: 
 
     Source: Mescheder et al. 2018, arXiv:1801.04406, sec. 4.1.
     """
-    return 0.5 * gamma * _squared_norm(discriminator.slope(fake)).mean()
+    return 0.5 * gamma * squared_norm(discriminator.slope(fake)).mean()
 
 
 def wgan_gp(
@@ -63,21 +53,22 @@ def wgan_gp(
 
     u is uniform on [0, 1), one number a sample (``batch.mix``). At a slope of exactly 0 the norm's
     gradient is taken as 0, so a constant discriminator has value λ·target² and finite gradients.
+    The one-sided form is ``wgan_lp``.
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028, eq. 3 (λ = 10, target 1 there).
     """
-    return weight * (_norm(discriminator.slope(_interpolate(batch, fake))) - target).square().mean()
+    return weight * (norm(discriminator.slope(_interpolate(batch, fake))) - target).square().mean()
 
 
 def wgan_lp(
     discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, weight: float, target: float = 1.0
 ) -> Tensor:
-    """One-sided penalty on interpolates: λ · E[max(0, ‖∇ₓD(x̂)‖ − target)²], x̂ as for ``wgan_gp``.
+    """The one-sided form of ``wgan_gp`` (WGAN-LP): λ · E[max(0, ‖∇ₓD(x̂)‖ − target)²], x̂ as there.
 
     Exactly 0, with gradient 0, where the slope is below the target.
     Source: Petzka et al. 2018, arXiv:1709.08894, eq. 8.
     """
-    excess = F.relu(_norm(discriminator.slope(_interpolate(batch, fake))) - target)
+    excess = F.relu(norm(discriminator.slope(_interpolate(batch, fake))) - target)
     return weight * excess.square().mean()
 
 
@@ -86,7 +77,7 @@ def zero_centered(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor,
 
     Source: Thanh-Tung et al. 2019, arXiv:1902.03984, eq. 9 (λ = 100 for images, 10 for points there).
     """
-    return weight * _squared_norm(discriminator.slope(_interpolate(batch, fake))).mean()
+    return weight * squared_norm(discriminator.slope(_interpolate(batch, fake))).mean()
 
 
 @dataclass(frozen=True)
@@ -111,7 +102,7 @@ class Dragan:
         mix = batch.mix.view(-1, *[1] * (fake.ndim - 1))
         noise = 0.5 * batch.real.std() * uniform.reshape(batch.real.shape)
         slope = discriminator.slope(batch.real + mix * noise)
-        return self.weight * (_norm(slope) - self.target).square().mean()
+        return self.weight * (norm(slope) - self.target).square().mean()
 
 
 @dataclass(frozen=True)
@@ -134,7 +125,7 @@ class DraganCentred:
     ) -> Tensor:
         noise = batch.real.std() * (uniform.reshape(batch.real.shape) - 0.5)
         slope = discriminator.slope((batch.real + noise).clamp(-1.0, 1.0))
-        return self.weight * (_norm(slope) - self.target).square().mean()
+        return self.weight * (norm(slope) - self.target).square().mean()
 
 
 class LeCamMemory(NamedTuple):

@@ -14,6 +14,12 @@ from torch import Tensor
 from saddle.game import Logs
 
 
+def gaussian(uniform: Tensor) -> Tensor:
+    """Numbers from N(0, 1) out of uniform ones on [0, 1), one each; none lies beyond ±4.8."""
+    # the inverse of the normal distribution function, kept from ±infinity at 0 and 1
+    return sqrt(2.0) * torch.erfinv(2.0 * uniform.clamp(1e-6, 1.0 - 1e-6) - 1.0)
+
+
 class Count(NamedTuple):
     rounds: Tensor  # ()
 
@@ -37,10 +43,7 @@ class InstanceNoise:
 
     def __call__(self, samples: Tensor, uniform: Tensor, memory: Count) -> Tensor:
         std = self.std * (1.0 - memory.rounds / self.num_rounds).clamp(min=0.0)
-        # the inverse of the normal distribution function, kept from ±infinity at 0 and 1
-        inside = uniform.clamp(1e-6, 1.0 - 1e-6)
-        noise = sqrt(2.0) * torch.erfinv(2.0 * inside - 1.0)
-        return samples + std * noise.reshape(samples.shape)
+        return samples + std * gaussian(uniform).reshape(samples.shape)
 
     def advance(self, memory: Count, logs: Logs) -> Count:
         return Count(memory.rounds + 1.0)
