@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.testing import assert_close
 
-from saddle.averages import ExponentialAverage
 from saddle.commands.entry import config_directory
 from saddle.data.sampling import draw_batches
 from saddle.dynamics import Simultaneous
@@ -45,7 +44,10 @@ every_event = pytest.mark.parametrize("kind", EVENTS)
 
 
 def parts_of(group: str, choice: str) -> dict[str, Any]:
-    return instantiate(OmegaConf.load(CONF / group / f"{choice}.yaml"), _convert_="all")
+    nodes = OmegaConf.load(CONF / group / f"{choice}.yaml")
+    for node in nodes.values():
+        node.pop("every_n_steps", None)  # the game's own, as when a run is put together
+    return instantiate(nodes, _convert_="all")
 
 
 def networks(kind: str) -> tuple[nn.Module, nn.Module]:
@@ -100,10 +102,11 @@ def test_a_penalty_trains_alike_by_autograd_and_by_torch_func(group, choice, kin
     ends = []
     for calculus in (AUTOGRAD, FUNCTIONAL):
         game = game_of(kind, group, choice, calculus)
-        dynamics, average = Simultaneous(SGD(0.02), SGD(0.02)), ExponentialAverage(0.9)
-        state = start(game, dynamics, average, torch.device("cpu"))
+        dynamics = Simultaneous(SGD(0.02), SGD(0.02))
+        state = start(game, dynamics, {}, torch.device("cpu"))
         for index in range(3):
-            state, logs = eager(game, dynamics, average)(state, batches_of(game, EVENTS[kind], index=index))
+            batches = batches_of(game, EVENTS[kind], index=index)
+            state, logs = eager(game, dynamics, {})(state, batches, index)
         penalty = [value for name, value in logs.items() if name.startswith("penalty/")]
         ends.append((tuple(state.players), *penalty))
         assert len(penalty) == 1

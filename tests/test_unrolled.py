@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from oracles import dirac_batch, dirac_gan, spectral_radius, step_jacobian, trajectory
 from saddle.dynamics import Simultaneous
 from saddle.dynamics.unrolled import Unrolled
-from saddle.losses import Minimax, Relativistic
-from saddle.optimizers import SGD, Adam
+from saddle.losses import Minimax, NonSaturating, Relativistic
+from saddle.optimizers import SGD, Adam, AdamW, OptimisticAdam, RMSProp
 from test_extrapolation import (
     EXACT,
     ROUND_OFF,
@@ -184,3 +184,14 @@ def test_a_round_is_pure(k):
 def test_unrolling_backwards_is_refused():
     with pytest.raises(ValueError, match=r"num_unrolled_steps must be at least 0; got -1\. 0 does not"):
         Unrolled(SGD(0.1), SGD(0.1), -1)
+
+
+@pytest.mark.parametrize("rule", [Adam(0.1), RMSProp(0.1), AdamW(0.1), OptimisticAdam(0.1)], ids=repr)
+def test_unrolling_through_a_gradient_of_exactly_0_stays_finite(rule):
+    """√v has no derivative at v = 0, where a dead unit or the bias before a normalization leaves it."""
+    game = dirac_gan(NonSaturating(), start=(0.0, 0.0))  # the equilibrium: every gradient is 0
+    dynamics = Unrolled(rule, rule, 3)
+    players, state = game.init(), dynamics.init(game.init())
+    for _ in range(3):
+        players, state, _ = dynamics.step(game, players, state, (dirac_batch(),))
+    assert torch.equal(torch.cat(players), torch.zeros(2))

@@ -27,6 +27,14 @@ def _must_lie(name: str, value: float, low: float, below: float) -> None:
         )
 
 
+def _root(square: Tensor) -> Tensor:
+    """√v, with a derivative also at 0: an unrolled step is differentiated, and some gradients are exactly 0.
+
+    Below 1e-30 it is 1e-15, which every usual ε drowns.
+    """
+    return square.clamp(min=1e-30).sqrt()
+
+
 class SGDState(NamedTuple):
     velocity: Tensor  # (P,)
 
@@ -79,7 +87,7 @@ class RMSProp:
 
     def step(self, gradient: Tensor, params: Tensor, state: RMSPropState) -> tuple[Tensor, RMSPropState]:
         square = state.square.lerp(gradient.square(), 1.0 - self.alpha)
-        return params - self.lr * gradient / (square.sqrt() + self.eps), RMSPropState(square)
+        return params - self.lr * gradient / (_root(square) + self.eps), RMSPropState(square)
 
 
 class AdamState(NamedTuple):
@@ -117,7 +125,7 @@ class Adam:
         # √(v/c) + ε = (√v + ε√c)/√c: the corrections touch scalars, not another pass over vectors
         root = (1.0 - square_decay).sqrt()
         rate = self.lr * root / (1.0 - mean_decay)
-        moved = params - rate * (mean / (square.sqrt() + self.eps * root))
+        moved = params - rate * (mean / (_root(square) + self.eps * root))
         return moved, AdamState(mean, square, mean_decay, square_decay)
 
 
