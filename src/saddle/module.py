@@ -20,6 +20,9 @@ from saddle.data.sampling import LatentLaw, draw_batches
 from saddle.execution import Dynamics, TrainingState, eager, start
 from saddle.game import Game
 
+# Euclidean norm of each player's parameters: not finite as soon as one of them is not
+WEIGHTS_NORM = {"generator": "diag/generator_norm", "discriminator": "diag/discriminator_norm"}
+
 
 class Diverged(RuntimeError):
     """A loss, gradient or weight stopped being finite."""
@@ -157,8 +160,8 @@ class GANModule(LightningModule):
             rows.append(
                 logs
                 | {
-                    "weights/discriminator": state.players.discriminator.sum(),
-                    "weights/generator": state.players.generator.sum(),
+                    WEIGHTS_NORM["discriminator"]: state.players.discriminator.norm(),
+                    WEIGHTS_NORM["generator"]: state.players.generator.norm(),
                 }
             )
         names = list(rows[0])
@@ -166,8 +169,7 @@ class GANModule(LightningModule):
         values = table.view(len(rows), len(names)).double().cpu()  # the chunk's one synchronisation
         self._must_be_finite(names, values, chunk)
         self.training_state, self.rounds = state, chunk.stop
-        means = dict(zip(names, values.mean(0).tolist(), strict=True))
-        self.logs = {name: value for name, value in means.items() if not name.startswith("weights/")}
+        self.logs = dict(zip(names, values.mean(0).tolist(), strict=True))
 
     def _must_be_finite(self, names: list[str], values: Tensor, chunk: range) -> None:
         def is_of_generator(name: str) -> bool:
@@ -179,10 +181,9 @@ class GANModule(LightningModule):
                 zip(names, row, strict=True), key=lambda item: is_of_generator(item[0])
             ):
                 if not math.isfinite(value):
-                    kind = name.partition("/")[0]
                     player = "generator" if is_of_generator(name) else "discriminator"
                     step = (index + 1) * self.dynamics.num_generator_steps
-                    what = "weights" if kind == "weights" else name
+                    what = "weights" if name in WEIGHTS_NORM.values() else name
                     raise Diverged(
                         f"losses and weights must stay finite; the {player}'s {what} became {value} at "
                         f"generator step {step}. Lower optimizer.{player}.lr, or bound the discriminator "

@@ -16,7 +16,9 @@ Numbers = float | Sequence[float] | Sequence[Sequence[float]] | Tensor
 
 
 def _parameter(start: Numbers) -> nn.Parameter:
-    values = start.clone() if isinstance(start, Tensor) else torch.tensor(start, dtype=torch.get_default_dtype())
+    values = (
+        start.clone() if isinstance(start, Tensor) else torch.tensor(start, dtype=torch.get_default_dtype())
+    )
     return nn.Parameter(values.reshape(1) if values.ndim == 0 else values)
 
 
@@ -105,7 +107,7 @@ class Quadratic(nn.Module):
         w: (w₁, w₂) at the start.
     """
 
-    def __init__(self, w: Sequence[float] = (0.0, 0.0)) -> None:
+    def __init__(self, w: Sequence[float]) -> None:
         super().__init__()
         self.w = _parameter(w)
 

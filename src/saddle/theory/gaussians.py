@@ -97,9 +97,7 @@ def overlap(p: Gaussian, q: Gaussian) -> float:
     return _integral(lambda x: p.density(x) * float(expit(-logit(x))), p, q)
 
 
-def least_squares_loss(
-    p: Gaussian, q: Gaussian, real_target: float = 1.0, fake_target: float = 0.0
-) -> float:
+def least_squares_loss(p: Gaussian, q: Gaussian, real_target: float = 1.0, fake_target: float = 0.0) -> float:
     """½(a − b)²·∫pq/(p + q): ½E_p[(D − a)²] + ½E_q[(D − b)²] at the best D.
 
     Derived from eq. 5 of Mao et al. 2017. The papers that leave out the ½ have twice this.

@@ -27,9 +27,7 @@ def covariance(mu: float, sigma: float) -> np.ndarray:
     return np.array([[sigma**2, mixed], [mixed, 4 * mu**2 * sigma**2 + 2 * sigma**4]])
 
 
-def field_jacobian(
-    mu: float, sigma: float, slope: float = SLOPE, curvature: float = CURVATURE
-) -> np.ndarray:
+def field_jacobian(mu: float, sigma: float, slope: float = SLOPE, curvature: float = CURVATURE) -> np.ndarray:
     """[[0, B], [−Bᵀ, 2f''(0)·M]], shape (4, 4): Jacobian of the vector field at the equilibrium.
 
     B = f'(0)·∂²E[D]/∂(a, b)∂w = f'(0)·[[0, 2σ], [1, 2μ]] since E[x] = b and E[x²] = a² + b²;
