@@ -3,8 +3,8 @@
 With the Wasserstein loss and data at the origin a ``Point`` against ``Linear`` or ``Bilinear`` is a bilinear
 game; with a logistic loss in one dimension it is the Dirac-GAN. Their solutions are in ``saddle.theory``.
 
-The papers count D's logits the other way round, as high on generated samples: their ψ is the negative of ours,
-so their usual start θ = ψ = 1 is θ = 1, ψ = −1 here.
+The papers count D's logits the other way round, as high on generated samples: their ψ is the negative of
+ours, so their usual start θ = ψ = 1 is θ = 1, ψ = −1 here.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,8 @@ Numbers = float | Sequence[float] | Sequence[Sequence[float]] | Tensor
 
 
 def _parameter(start: Numbers) -> nn.Parameter:
-    values = (
-        start.clone() if isinstance(start, Tensor) else torch.tensor(start, dtype=torch.get_default_dtype())
-    )
+    given = start.clone() if isinstance(start, Tensor) else torch.tensor(start)
+    values = given.to(torch.get_default_dtype())  # whole numbers too
     return nn.Parameter(values.reshape(1) if values.ndim == 0 else values)
 
 

@@ -110,7 +110,7 @@ def unrolled(k: int) -> Method:
 
 
 def nagarajan_kolter(eta: float, sigma: float = 1.0) -> Method:
-    """The penalty eta·‖∇_ψL_D‖² adds 2·eta·σ² to the generator's gradient: [[1 − cs, −s], [s, 1]], c = 2·eta·σ.
+    """Eigenvalues of [[1 − cs, −s], [s, 1]], c = 2·eta·σ: the generator's loss has eta·‖∇_ψL_D‖² added.
 
     Stable for s < c if c ≤ 2, else for s < c − √(c² − 4); at best √(1 − c²/4) at s = c/2, or √(1 − 4/c²) at
     s = 2/c. Source: Nagarajan and Kolter 2017, arXiv:1706.04156, eq. 5.

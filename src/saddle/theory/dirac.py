@@ -44,7 +44,11 @@ def instance_noise_eigenvalues(std: float, slope: float = SLOPE, curvature: floa
 
 def critical_noise(slope: float = SLOPE, curvature: float = CURVATURE) -> float:
     """σ = √(f'(0)/|f''(0)|), √2 for the logistic losses: from here on no rotation. Source: lemma 3.2."""
-    positive(slope=slope, curvature=-curvature)
+    positive(slope=slope)
+    if not curvature < 0:
+        raise ValueError(
+            f"curvature must be below 0; got {curvature:g}. Without it noise does not damp the game."
+        )
     return math.sqrt(slope / -curvature)
 
 

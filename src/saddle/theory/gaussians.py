@@ -1,12 +1,13 @@
 """Two Gaussians on the line: their divergences, and what an optimal discriminator's loss is.
 
 p is the data and q the generator's law. ``optimal_*`` return the best discriminator as a function of x;
-losses are those of ``saddle.losses`` at it. Integrals without a closed form are done by adaptive quadrature to an
-absolute 1e-10; the others are exact. Logarithms are natural: divergences in nats.
+losses are those of ``saddle.losses`` at it. Integrals without a closed form are done by adaptive quadrature
+to an absolute 1e-10; the others are exact. Logarithms are natural: divergences in nats.
 """
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -113,7 +114,8 @@ def lecam(p: Gaussian, q: Gaussian) -> float:
 def optimal_lecam(p: Gaussian, q: Gaussian, weight: float, anchor: float) -> Function:
     """(1/(2λ) − α)(p − q)/(p + q): the best Wasserstein critic under LeCam regularization.
 
-    λ the ``weight``; α the ``anchor``, the running mean of D on real samples and minus that on generated ones.
+    λ is the ``weight``; α, the ``anchor``, is the running mean of D on real samples and minus that on
+    generated ones.
 
     Source: Tseng et al. 2021, arXiv:2104.03310, proposition 1. Holds for λ < 1/(2α).
     """
@@ -226,6 +228,6 @@ def _integral(integrand: Function, p: Gaussian, q: Gaussian) -> float:
     edges = sorted({law.mean + step * law.std for law in (p, q) for step in (-WIDTHS, -4, 0, 4, WIDTHS)})
     pieces = [
         quad(integrand, low, high, epsabs=EXACT_TO / 100, epsrel=1e-12, limit=200)[0]
-        for low, high in zip(edges, edges[1:], strict=False)
+        for low, high in pairwise(edges)
     ]
     return float(math.fsum(pieces))

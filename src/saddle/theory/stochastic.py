@@ -33,6 +33,6 @@ def stationary_std(lr: float, curvature: float, noise: float = 1.0) -> float:
     kept = contraction(lr, curvature)
     if not abs(kept) < 1:
         raise ValueError(
-            f"lr must be below 2/curvature = {2 / curvature:g}; got {lr:g}. Beyond it the spread has no limit."
+            f"lr must be below 2/curvature = {2 / curvature:g}; got {lr:g}. Beyond it the spread grows."
         )
     return lr * noise / math.sqrt(1 - kept**2)
