@@ -58,10 +58,7 @@ def radii(*words: str) -> tuple[Experiment, list[float]]:
     ("words", "expected", "atol"),
     [
         ([], 3.0969, 5e-4),  # as printed; float32 loses 1e-5 over 500 growing steps
-        (["loss=relativistic"], None, None),
-        (["loss=non_saturating"], 0.640, 1e-3),
         (["regularizer=[r1]", "regularizer.r1.gamma=0.3"], 2.64e-6, 1e-8),
-        (["regularizer=[r2]", "regularizer.r2.gamma=0.3"], 2.64e-6, 1e-8),
         (["dynamics=consensus", "dynamics.gamma=1"], 2.6e-10, 1e-11),
         (["dynamics=alternating"], 1.413, 1e-3),  # D first; the table's 1.421 has G first
     ],
@@ -69,11 +66,7 @@ def radii(*words: str) -> tuple[Experiment, list[float]]:
 )
 def test_the_dirac_experiment_ends_at_the_tabled_radius(words, expected, atol):
     _, path = radii("experiment=dirac", *words)
-    if expected is None:  # the relativistic game is the non-saturating one
-        _, theirs = radii("experiment=dirac", "loss=non_saturating")
-        assert_close(path, theirs, rtol=1e-5, atol=0)
-    else:
-        assert_close(path[-1], expected, rtol=0, atol=atol)
+    assert_close(path[-1], expected, rtol=0, atol=atol)
 
 
 @pytest.mark.slow
@@ -118,13 +111,13 @@ def test_the_start_and_the_coupling_can_be_set():
     ],
 )  # fmt: skip
 def test_each_singular_value_turns_at_the_rate_of_theory(dynamics, method):
-    words = ["model.discriminator.matrix=[[0.0,2.0],[0.5,0.0]]", f"dynamics={dynamics}", "num_steps=50"]
-    words += ["evaluate_every=50", "checkpoint_every=50"]
+    words = ["model.discriminator.matrix=[[0.0,2.0],[0.5,0.0]]", f"dynamics={dynamics}", "num_steps=20"]
+    words += ["evaluate_every=20", "checkpoint_every=20"]
     found, _ = radii("experiment=bilinear", *words)
     (theta_a, theta_b), (psi_a, psi_b) = (vector.tolist() for vector in found.module.state.players)
-    # D(x) = 2ψ₁x₂ + ½ψ₂x₁: two games of two numbers; 50 steps of float32
+    # D(x) = 2ψ₁x₂ + ½ψ₂x₁: two games of two numbers; 20 steps of float32
     for pair, sigma in (((theta_b, psi_a), 2.0), ((theta_a, psi_b), 0.5)):
-        expected = math.sqrt(2) * method.radius(0.1 * sigma) ** 50
+        expected = math.sqrt(2) * method.radius(0.1 * sigma) ** 20
         assert_close(math.hypot(*pair), expected, rtol=1e-4, atol=0)
 
 
@@ -155,9 +148,10 @@ def test_a_matrix_without_a_row_for_each_number_is_refused(matrix):
 # ---- the linear-quadratic GAN, its data and its metrics
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 def test_the_linear_quadratic_gan_finds_its_gaussian():
-    """The game's eigenvalues at μ = ½, σ = 1 have real parts of −0.2 and beyond."""
+    """The game's eigenvalues at μ = ½, σ = 1 have real parts of −0.17 and beyond."""
     found = experiment(
         "data=gaussian1d", "data.mixture.mean=[0.5]", "data.num_train=20000", "model=linear_quadratic",
         "regularizer=[]", "optimizer=sgd", "optimizer.generator.lr=0.05", "optimizer.discriminator.lr=0.05",

@@ -22,7 +22,7 @@ def _parameter(start: Numbers) -> nn.Parameter:
 
 
 class Point(nn.Module):
-    """The generator that sends every latent to θ. Source: Mescheder et al. 2018, arXiv:1801.04406, def. 2.1.
+    """The generator that sends every latent to θ. Source: Mescheder et al. 2018, arXiv:1801.04406.
 
     Args:
         theta: where it starts: a number, or one for each axis of an event.
@@ -84,7 +84,7 @@ class Bilinear(nn.Module):
 class Affine(nn.Module):
     """The generator of the linear-quadratic GAN: x = b + az, for latents and points (1,).
 
-    Source: Nagarajan and Kolter 2017, arXiv:1706.04156, sec. 4.
+    Source: Nagarajan and Kolter 2017, arXiv:1706.04156.
 
     Args:
         a: spread at the start; its sign is not seen in the samples' law.

@@ -131,7 +131,7 @@ def line_picture(real: Tensor, generated: Tensor | None = None) -> bytes:
             )
     real_x = real.detach().cpu().numpy()
     (centre,), radius = _view(real_x)
-    edges = np.linspace(centre - radius, centre + radius, NUM_BINS + 1)
+    edges = np.linspace(centre - radius, centre + radius, NUM_BINS + 1).tolist()
 
     figure = Figure(figsize=(4.2, 3.0), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)

@@ -48,18 +48,18 @@ def _never(eigenvalues: Eigenvalues) -> Method:
 
 
 SIMULTANEOUS = _never(lambda s: (1 + 1j * s,))
-"""|λ| = √(1 + s²): grows at any s. Source: Mescheder et al. 2017, arXiv:1705.10461, sec. 3."""
+"""|λ| = √(1 + s²): grows at any s. Source: Mescheder et al. 2017, arXiv:1705.10461."""
 
 ALTERNATING = Method(lambda s: quadratic_roots(2 - s**2, 1), 2.0, math.nan)
 """λ² − (2 − s²)λ + 1 = 0: |λ| = 1, a closed orbit, for s ≤ 2. Source: Gidel et al. 2019, arXiv:1807.04740."""
 
 EXTRAGRADIENT = Method(lambda s: (1 + 1j * s - s**2,), 1.0, 1 / math.sqrt(2))
-"""|λ|² = 1 − s² + s⁴, at best √¾. Source: Gidel et al. 2019, arXiv:1802.10551, proposition 1."""
+"""|λ|² = 1 − s² + s⁴, at best √¾. Source: Gidel et al. 2019, arXiv:1802.10551."""
 
 LINEARIZED_CGD = EXTRAGRADIENT
 """Linearized competitive gradient descent: ξ − ηJ_off ξ has the eigenvalues of extragradient here.
 
-Source: Schaefer and Anandkumar 2019, arXiv:1905.12103, sec. 2.3."""
+Source: Schaefer and Anandkumar 2019, arXiv:1905.12103."""
 
 OPTIMISTIC = Method(lambda s: quadratic_roots(1 - 2j * s, -1j * s), 1 / math.sqrt(3), 0.5)
 """λ² − (1 − 2is)λ − is = 0, at best 1/√2, a double root. Also of extragradient from the past.
@@ -124,7 +124,7 @@ def nagarajan_kolter(eta: float, sigma: float = 1.0) -> Method:
 def momentum_simultaneous(beta: float) -> Method:
     """λ² − (1 + β + is)λ + β = 0: heavy-ball descent of both players at once grows at any s, for any β.
 
-    Source: Gidel et al. 2019, arXiv:1807.04740, theorem 4.
+    Source: Gidel et al. 2019, arXiv:1807.04740.
     """
     _must_be_momentum(beta)
     return _never(lambda s: quadratic_roots(1 + beta + 1j * s, beta))
@@ -135,7 +135,7 @@ def momentum_alternating(beta: float) -> Method:
 
     For β < 0 it contracts up to s = 2(1 + β), where λ = −1 is a root: so negative momentum helps. For
     β > 0 it grows at any s. The best s is found numerically, to 1e-8. β = 0 is ``ALTERNATING``.
-    Source: Gidel et al. 2019, arXiv:1807.04740, theorem 5.
+    Source: Gidel et al. 2019, arXiv:1807.04740.
     """
     _must_be_momentum(beta)
     if beta == 0:

@@ -6,7 +6,7 @@ the Wasserstein loss has f(t) = t, 1 and 0. The paper's D is high on *generated*
 ``saddle.losses``, it is high on real ones: our ψ is the negative of the paper's, its start (1, 1) is
 (1, −1), and its σ(−θψ) is σ(θψ). Eigenvalues do not change.
 
-Source: Mescheder et al. 2018, arXiv:1801.04406, secs. 2-4 and the appendix, unless a function says otherwise.
+Source: Mescheder et al. 2018, arXiv:1801.04406, unless a function says otherwise.
 """
 
 import math
@@ -24,10 +24,7 @@ Pair = tuple[complex, complex]
 
 
 def gan_eigenvalues(slope: float = SLOPE) -> Pair:
-    """±i·f'(0): minimax, non-saturating and relativistic with ½, Wasserstein with 1. Nothing attracts.
-
-    Source: lemmas 2.3 (GAN, WGAN) and the non-saturating GAN of the appendix.
-    """
+    """±i·f'(0): minimax, non-saturating and relativistic with ½, Wasserstein with 1. Nothing attracts."""
     positive(slope=slope)
     return -1j * slope, 1j * slope
 
@@ -35,7 +32,7 @@ def gan_eigenvalues(slope: float = SLOPE) -> Pair:
 def instance_noise_eigenvalues(std: float, slope: float = SLOPE, curvature: float = CURVATURE) -> Pair:
     """f''(0)σ² ± √(f''(0)²σ⁴ − f'(0)²), Gaussian noise of this standard deviation on real and generated.
 
-    Attracts for σ > 0 and f''(0) < 0. Source: lemma 3.2.
+    Attracts for σ > 0 and f''(0) < 0.
     """
     not_negative(std=std)
     positive(slope=slope)
@@ -43,7 +40,7 @@ def instance_noise_eigenvalues(std: float, slope: float = SLOPE, curvature: floa
 
 
 def critical_noise(slope: float = SLOPE, curvature: float = CURVATURE) -> float:
-    """σ = √(f'(0)/|f''(0)|), √2 for the logistic losses: from here on no rotation. Source: lemma 3.2."""
+    """σ = √(f'(0)/|f''(0)|), √2 for the logistic losses: from here on no rotation."""
     positive(slope=slope)
     if not curvature < 0:
         raise ValueError(
@@ -55,7 +52,7 @@ def critical_noise(slope: float = SLOPE, curvature: float = CURVATURE) -> float:
 def gradient_penalty_eigenvalues(gamma: float, slope: float = SLOPE) -> Pair:
     """−γ/2 ± √(γ²/4 − f'(0)²) for R1 or R2, penalty ½γψ². With both, γ is the sum of the two.
 
-    Attracts for every γ > 0. Source: lemma 4.1.
+    Attracts for every γ > 0.
     """
     not_negative(gamma=gamma)
     positive(slope=slope)
@@ -63,7 +60,7 @@ def gradient_penalty_eigenvalues(gamma: float, slope: float = SLOPE) -> Pair:
 
 
 def critical_gamma(slope: float = SLOPE) -> float:
-    """γ = 2f'(0), 1 for the logistic losses: from here on no rotation. Source: lemma 4.1."""
+    """γ = 2f'(0), 1 for the logistic losses: from here on no rotation."""
     positive(slope=slope)
     return 2 * slope
 
@@ -71,7 +68,7 @@ def critical_gamma(slope: float = SLOPE) -> float:
 def consensus_eigenvalues(gamma: float, slope: float = SLOPE) -> Pair:
     """−γf'(0)² ± i·f'(0): consensus optimization v − γ∇½‖v‖², here v − γJᵀv with J = f'(0)·rotation.
 
-    Attracts for every γ > 0. Source: lemma 3.3 and Mescheder et al. 2017, arXiv:1705.10461.
+    Attracts for every γ > 0. Source of the method: Mescheder et al. 2017, arXiv:1705.10461.
     """
     not_negative(gamma=gamma)
     positive(slope=slope)
@@ -90,8 +87,8 @@ def alternating_eigenvalues(
 ) -> Pair:
     """Of one round of n_D discriminator steps and n_G generator steps of size h; the order does not matter.
 
-    Without a penalty: 1 − α²/2 ± √((1 − α²/2)² − 1), α = √(n_G n_D)·h·f'(0), of modulus 1 iff α ≤ 2
-    (lemma 2.4). Derived for R1 or R2 of weight γ: with q = 1 − hγ, n_D steps take ψ to
+    Without a penalty: 1 − α²/2 ± √((1 − α²/2)² − 1), α = √(n_G n_D)·h·f'(0), of modulus 1 iff α ≤ 2.
+    Derived for R1 or R2 of weight γ: with q = 1 − hγ, n_D steps take ψ to
     q^{n_D}ψ + h·f'(0)·S·θ, S = 1 + q + … + q^{n_D − 1}, so the determinant is q^{n_D} and the trace
     1 + q^{n_D} − n_G·S·h²f'(0)².
     """
@@ -107,7 +104,7 @@ def alternating_eigenvalues(
 def alternating_step_limit(
     num_generator_steps: int = 1, num_discriminator_steps: int = 1, slope: float = SLOPE
 ) -> float:
-    """2/(√(n_G n_D)·f'(0)): up to this h alternating descent stays on its orbit. Source: lemma 2.4."""
+    """2/(√(n_G n_D)·f'(0)): up to this h alternating descent stays on its orbit."""
     at_least(1, num_generator_steps=num_generator_steps, num_discriminator_steps=num_discriminator_steps)
     positive(slope=slope)
     return 2 / (math.sqrt(num_generator_steps * num_discriminator_steps) * slope)

@@ -86,7 +86,7 @@ def logistic_loss(p: Gaussian, q: Gaussian) -> float:
 def optimal_least_squares(
     p: Gaussian, q: Gaussian, real_target: float = 1.0, fake_target: float = 0.0
 ) -> Function:
-    """(a·p + b·q)/(p + q), a and b the targets. Source: Mao et al. 2017, arXiv:1611.04076, eq. 5."""
+    """(a·p + b·q)/(p + q), a and b the targets. Source: Mao et al. 2017, arXiv:1611.04076."""
     logit = optimal_logit(p, q)
     return lambda x: fake_target + (real_target - fake_target) * float(expit(logit(x)))
 
@@ -101,7 +101,7 @@ def overlap(p: Gaussian, q: Gaussian) -> float:
 def least_squares_loss(p: Gaussian, q: Gaussian, real_target: float = 1.0, fake_target: float = 0.0) -> float:
     """½(a − b)²·∫pq/(p + q): ½E_p[(D − a)²] + ½E_q[(D − b)²] at the best D.
 
-    Derived from eq. 5 of Mao et al. 2017. The papers that leave out the ½ have twice this.
+    Derived from ``optimal_least_squares``. The papers that leave out the ½ have twice this.
     """
     return 0.5 * (real_target - fake_target) ** 2 * overlap(p, q)
 
@@ -117,7 +117,7 @@ def optimal_lecam(p: Gaussian, q: Gaussian, weight: float, anchor: float) -> Fun
     λ is the ``weight``; α, the ``anchor``, is the running mean of D on real samples and minus that on
     generated ones.
 
-    Source: Tseng et al. 2021, arXiv:2104.03310, proposition 1. Holds for λ < 1/(2α).
+    Source: Tseng et al. 2021, arXiv:2104.03310. Holds for λ < 1/(2α).
     """
     height = _lecam_height(weight, anchor)
     logit = optimal_logit(p, q)
@@ -144,7 +144,7 @@ def _lecam_height(weight: float, anchor: float) -> float:
 
 
 def optimal_hinge(p: Gaussian, q: Gaussian) -> Function:
-    """sign(p − q). Source: Lim and Ye 2017, arXiv:1705.02894, lemma 1."""
+    """sign(p − q). Source: Lim and Ye 2017, arXiv:1705.02894."""
     logit = optimal_logit(p, q)
     return lambda x: math.copysign(1.0, logit(x)) if logit(x) else 0.0
 

@@ -56,7 +56,7 @@ def overlap(r: Share) -> float:
 
 
 def least_squares_loss(r: Share, real_target: float = 1.0, fake_target: float = 0.0) -> float:
-    """½(a − b)²·r/(1 + r), a and b the targets. Derived from Mao et al. 2017, arXiv:1611.04076, eq. 5."""
+    """½(a − b)²·r/(1 + r), a and b the targets. Derived from Mao et al. 2017, arXiv:1611.04076."""
     return 0.5 * (real_target - fake_target) ** 2 * overlap(r)
 
 

@@ -4,7 +4,7 @@ The smallest game whose equilibrium has both rotation and curvature of the discr
 ``theory.dirac``, ``slope`` is f'(0) and ``curvature`` f''(0): ½ and −¼ for the logistic losses, 1 and 0 for
 the Wasserstein loss. Parameters are in the order (a, b, w₁, w₂), at a = σ.
 
-Source: Nagarajan and Kolter 2017, arXiv:1706.04156, theorem 3.1 and the appendix on the linear-quadratic GAN.
+Source: Nagarajan and Kolter 2017, arXiv:1706.04156, theorem 3.1.
 """
 
 import numpy as np
