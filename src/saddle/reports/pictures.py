@@ -114,7 +114,7 @@ def points_picture(real: Tensor, generated: Tensor | None = None) -> bytes:
 def line_picture(real: Tensor, generated: Tensor | None = None) -> bytes:
     """Histograms of real and generated points on the line, as shares of all points.
 
-    The view is fixed by the real points alone; generated points outside it are counted in the caption.
+    How far it shows is fixed by the real points alone; generated points outside are counted in the caption.
 
     Args:
         real: (N, 1), at least one point, finite.
@@ -135,7 +135,7 @@ def line_picture(real: Tensor, generated: Tensor | None = None) -> bytes:
 
     figure = Figure(figsize=(4.2, 3.0), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(ylim=(0, None), xlim=(edges[0], edges[-1]))
+    axes = figure.add_subplot(xlim=(edges[0], edges[-1]))
     axes.hist(real_x[:, 0], edges, weights=np.full(len(real_x), 1 / len(real_x)), color=REAL, label="real")
     caption = f"{len(real_x)} real points"
     if generated is not None:
@@ -148,6 +148,7 @@ def line_picture(real: Tensor, generated: Tensor | None = None) -> bytes:
         axes.legend(loc="upper right", fontsize=8, framealpha=0.8)
     axes.set_title(caption, fontsize=9)
     axes.set_ylabel("share of points", fontsize=8)
+    axes.margins(y=0.15)
     return _saved(figure)
 
 
