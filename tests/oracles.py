@@ -1,11 +1,8 @@
-"""What is known from outside: games small enough to solve, their solutions, and slow literal twins.
+"""What is known from outside: games small enough to solve, their Jacobians, and slow literal twins.
 
-The Dirac-GAN (Mescheder et al. 2018, arXiv:1801.04406): data δ₀, generator δ_θ, D(x) = scale·ψx. With the
-Wasserstein loss it is the bilinear game. The papers count D's logits the other way round, as high on
-generated samples; their ψ is the negative of ours, and with it the sign of every product ψθ.
+The games are built of ``saddle.models.toy`` and solved in ``saddle.theory``; see there for the signs.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -17,35 +14,11 @@ from torch.func import jacrev
 
 from saddle.execution import Dynamics
 from saddle.game import AUTOGRAD, FUNCTIONAL, AdversarialLoss, Batch, Calculus, Game, Part, Players
+from saddle.models.toy import Linear, Point
 from saddle.network import Network
 from saddle.optimizers import SGDState
 
 # ---- games small enough to solve
-
-
-class Point(nn.Module):
-    """The generator of the Dirac-GAN: every latent goes to θ."""
-
-    def __init__(self, theta: float) -> None:
-        super().__init__()
-        self.theta = nn.Parameter(torch.tensor([theta]))
-
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.theta.expand(len(latents), 1)
-
-
-class Linear(nn.Module):
-    """D(x) = scale · Σ ψx, for samples of the shape of ψ: points (1,), or images (C, H, W)."""
-
-    def __init__(self, psi: float | Tensor, scale: float = 1.0) -> None:
-        super().__init__()
-        self.psi = nn.Parameter(
-            torch.as_tensor(psi).clone() if isinstance(psi, Tensor) else torch.tensor([psi])
-        )
-        self.scale = scale
-
-    def forward(self, samples: Tensor) -> Tensor:
-        return self.scale * (samples * self.psi).flatten(1).sum(1)
 
 
 class Bowl(nn.Module):
@@ -57,29 +30,6 @@ class Bowl(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         return 0.5 * self.a * samples.flatten(1).square().sum(1)
-
-
-class Affine(nn.Module):
-    """The generator of the linear-quadratic GAN: x = b + az."""
-
-    def __init__(self, a: float, b: float) -> None:
-        super().__init__()
-        self.ab = nn.Parameter(torch.tensor([a, b]))
-
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.ab[1] + self.ab[0] * latents
-
-
-class Quadratic(nn.Module):
-    """The discriminator of the linear-quadratic GAN: D(x) = w₁x + w₂x², at w = 0."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.zeros(2))
-
-    def forward(self, samples: Tensor) -> Tensor:
-        x = samples.squeeze(-1)
-        return self.w[0] * x + self.w[1] * x.square()
 
 
 def dirac_gan(
@@ -150,13 +100,7 @@ def sorted_eigenvalues(matrix: Tensor) -> Tensor:
     return torch.from_numpy(values[np.lexsort((values.imag, values.real.round(6)))])
 
 
-# ---- solutions
-
-
-def dirac_r1_eigenvalues(gamma: float, slope: float = 0.5) -> list[complex]:
-    """−γ/2 ± √(γ²/4 − f'(0)²). Source: Mescheder et al. 2018, sec. 4.1 and lemma 4.1."""
-    root = complex(gamma**2 / 4 - slope**2) ** 0.5
-    return [-gamma / 2 - root, -gamma / 2 + root]
+# ---- quadrature and slow literal twins
 
 
 def bilinear_momentum_operator(
@@ -174,39 +118,9 @@ def bilinear_momentum_operator(
     return np.stack([x_step[0], y_step[1], x_step[2], y_step[3]])
 
 
-def dirac_alternating_modulus(
-    h: float, num_discriminator: int, num_generator: int, slope: float = 0.5
-) -> float:
-    """Spectral radius of alternating descent: 1 − α²/2 ± √((1 − α²/2)² − 1), α = √(n_G n_D)·h·f'(0)."""
-    centre = 1 - num_discriminator * num_generator * (h * slope) ** 2 / 2
-    root = complex(centre**2 - 1) ** 0.5
-    return max(abs(centre + root), abs(centre - root))
-
-
-def linear_quadratic_jacobian(mu: float, sigma: float, slope: float, curvature: float) -> np.ndarray:
-    """Of the field at x = μ + σz, D = 0, on (a, b, w₁, w₂), data N(μ, σ²); f'(0) and 2f''(0) given.
-
-    L_G = −f'(0)·E[D] and L_D = f'(0)·(E_fake D − E_real D) − f''(0)·E[D²] to second order at D = 0, with
-    f''(0) < 0 for the logistic loss. E[x] = b, E[x²] = a² + b². Source: Nagarajan and Kolter 2017, thm 3.1.
-    """
-    cross = slope * np.array([[0.0, 2 * sigma], [1.0, 2 * mu]])  # ∂²E[D]/∂(a, b)∂w
-    second, third = mu**2 + sigma**2, mu**3 + 3 * mu * sigma**2
-    fourth = mu**4 + 6 * mu**2 * sigma**2 + 3 * sigma**4
-    moments = np.array([[second, third], [third, fourth]])
-    return np.block([[np.zeros((2, 2)), cross], [-cross.T, curvature * moments]])
-
-
-def modes_jsd(r: float) -> float:
-    """JSD between uniform on n disjoint modes and uniform on rn of them."""
-    return 0.5 * (r * math.log(2 * r / (1 + r)) + (1 - r) * math.log(2) + math.log(2 / (1 + r)))
-
-
 def gaussian_sample(mean: float, num: int = 2**18) -> Tensor:
     """Midpoint quantiles of N(mean, 1): an average over them is a quadrature of the expectation."""
     return torch.from_numpy(norm.ppf((np.arange(num) + 0.5) / num)) + mean
-
-
-# ---- slow literal twins
 
 
 def dirac_path_by_hand(

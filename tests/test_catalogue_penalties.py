@@ -11,18 +11,18 @@ from torch.testing import assert_close
 
 from oracles import (
     Bowl,
-    Linear,
     dirac_batch,
     dirac_gan,
-    dirac_r1_eigenvalues,
     field_jacobian,
     penalty_by_double_backward,
     sorted_eigenvalues,
 )
 from saddle.game import AUTOGRAD, Batch, BoundDiscriminator, Calculus
 from saddle.losses import Minimax, Wasserstein
+from saddle.models.toy import Linear
 from saddle.network import Network
 from saddle.regularizers import r1, r2, wgan_gp, wgan_lp, zero_centered
+from saddle.theory.dirac import gradient_penalty_eigenvalues
 from test_extrapolation import every_calculus
 
 EVENTS = [(2,), (3, 4, 4)]
@@ -214,7 +214,7 @@ def test_between_two_points_the_best_lipschitz_critic_has_the_slope_1_plus_w_ove
 def test_zero_centered_gives_the_dirac_gan_the_eigenvalues_of_r1_at_twice_its_weight(weight):
     game = dirac_gan(Minimax(), {"zero": partial(zero_centered, weight=weight)}, start=(0.0, 0.0))
     found = sorted_eigenvalues(field_jacobian(game, dirac_batch(2)))
-    expected = sorted(dirac_r1_eigenvalues(2 * weight), key=lambda value: (value.real, value.imag))
+    expected = sorted(gradient_penalty_eigenvalues(2 * weight), key=lambda value: (value.real, value.imag))
     assert_close(found, torch.tensor(expected), atol=1e-12, rtol=0)  # simple roots
 
 

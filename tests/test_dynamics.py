@@ -12,11 +12,9 @@ from torch.testing import assert_close
 
 from oracles import (
     bilinear_momentum_operator,
-    dirac_alternating_modulus,
     dirac_batch,
     dirac_gan,
     dirac_path_by_hand,
-    dirac_r1_eigenvalues,
     field_jacobian,
     sorted_eigenvalues,
     spectral_radius,
@@ -27,6 +25,15 @@ from saddle.dynamics import Alternating, Simultaneous
 from saddle.losses import LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein
 from saddle.optimizers import SGD, Adam
 from saddle.regularizers import r1, r2, wgan_gp
+from saddle.theory import bilinear as of_bilinear
+from saddle.theory.dirac import (
+    alternating_eigenvalues,
+    alternating_step_limit,
+    gradient_penalty_eigenvalues,
+    limit_cycle_radius,
+    simultaneous_growth,
+)
+from saddle.theory.stability import euler_radius, fastest_step, largest_stable_step
 
 LOGISTIC = [Minimax(), NonSaturating(), Relativistic()]
 logistic = pytest.mark.parametrize("loss", LOGISTIC, ids=lambda loss: type(loss).__name__)
@@ -56,7 +63,9 @@ def bilinear(sigma: float = 1.0):
 def test_the_dirac_gan_has_its_published_eigenvalues(loss, penalty, gamma):
     game = dirac_gan(loss, {"penalty": partial(penalty, gamma=gamma)}, start=(0.0, 0.0))
     found = sorted_eigenvalues(field_jacobian(game, dirac_batch(3)))
-    expected = torch.tensor(sorted(dirac_r1_eigenvalues(gamma), key=lambda value: (value.real, value.imag)))
+    expected = torch.tensor(
+        sorted(gradient_penalty_eigenvalues(gamma), key=lambda value: (value.real, value.imag))
+    )
     assert_close(found, expected, rtol=0, atol=1e-12)  # a 2x2 eigenvalue problem with simple roots
 
 
@@ -96,8 +105,8 @@ def test_each_step_is_the_papers(loss, of_generator, gamma, alternating, num_d):
 
 def test_simultaneous_descent_leaves_the_dirac_gan_by_a_known_factor_each_step():
     path, h = trajectory(dirac_gan(Minimax()), descent(False, 0.2), 500), 0.2
-    squared, product = path.square().sum(1), path.prod(1)
-    expected = squared[:-1] * (1 + h**2 * torch.sigmoid(product[:-1]).square())
+    squared = path.square().sum(1)
+    expected = squared[:-1] * torch.tensor([simultaneous_growth(*at, h) for at in path[:-1].tolist()])
     assert_close(squared[1:], expected, rtol=1e-14, atol=0)  # a few roundings a step
     assert (squared.diff() > 0).all()
 
@@ -148,12 +157,12 @@ def test_critical_r1_has_arrived_after_500_steps():
 
 @pytest.mark.parametrize("h", [0.1, 0.2])
 def test_the_non_saturating_gan_settles_on_a_cycle_of_radius_root_2h(h):
-    start = (1.05 * (2 * h) ** 0.5, 0.0)
+    start = (1.05 * limit_cycle_radius(h), 0.0)
     radius = trajectory(dirac_gan(NonSaturating(), start=start), descent(False, h), round(100 / h))[
         -200:
     ].norm(dim=1)
     # to first order in h, over a few turns that wobble by 1.5 %; at 0.1 the start still counts for 0.4 %
-    assert_close(radius.mean().item(), (2 * h) ** 0.5, rtol=5e-3, atol=0)
+    assert_close(radius.mean().item(), limit_cycle_radius(h), rtol=5e-3, atol=0)
 
 
 def test_wgan_gp_orbits_in_its_tabled_band_and_does_not_converge():
@@ -174,9 +183,11 @@ def test_simultaneous_descent_with_r1_is_stable_below_4_gamma_and_fastest_at_2_g
     def radius(h: float) -> float:
         return radius_of_step(game, descent(False, h))
 
+    values = gradient_penalty_eigenvalues(gamma)
     for h in (0.2, 0.5, 2 * gamma, 4 * gamma):
-        expected = max(abs(1 + h * value) for value in dirac_r1_eigenvalues(gamma))
+        expected = euler_radius(values, h)
         assert_close(radius(h), expected, atol=1e-12, rtol=0)  # round-off: the roots are simple
+    assert_close((largest_stable_step(values), fastest_step(values)[0]), (4 * gamma, 2 * gamma))
     assert radius(3.99 * gamma) < 1 < radius(4.01 * gamma)
     assert radius(2 * gamma) < min(radius(1.98 * gamma), radius(2.02 * gamma))
 
@@ -200,15 +211,16 @@ def test_training_near_the_equilibrium_contracts_as_its_jacobian_says(alternatin
 def test_alternating_rounds_turn_without_contracting_up_to_alpha_2(loss, num_d, num_g, h):
     game = dirac_gan(loss, start=(0.0, 0.0))
     found = radius_of_step(game, descent(True, h, num_d=num_d, num_g=num_g))
-    assert_close(found, dirac_alternating_modulus(h, num_d, num_g), atol=1e-12, rtol=0)  # simple roots
-    assert (found > 1 + 1e-9) == ((num_d * num_g) ** 0.5 * h * 0.5 > 2)
+    expected = max(abs(value) for value in alternating_eigenvalues(h, num_g, num_d))
+    assert_close(found, expected, atol=1e-12, rtol=0)  # simple roots
+    assert (found > 1 + 1e-9) == (h > alternating_step_limit(num_g, num_d))
 
 
 @pytest.mark.parametrize(("s", "expected"), [(0.1, 1.004988), (0.2, 1.019804), (0.5, 1.118034)])
 @pytest.mark.parametrize("sigma", [1.0, 2.5])
 def test_simultaneous_descent_on_the_bilinear_game_grows_by_the_published_factor(s, expected, sigma):
     found = radius_of_step(bilinear(sigma), descent(False, s / sigma))
-    assert_close(found, (1 + s**2) ** 0.5, atol=1e-12, rtol=0)  # round-off
+    assert_close(found, of_bilinear.SIMULTANEOUS.radius(s), atol=1e-12, rtol=0)  # round-off
     assert_close(found, expected, atol=1e-6, rtol=0)  # as printed
     path = trajectory(bilinear(sigma), descent(False, s / sigma), 50).norm(dim=1)
     assert_close(path[1:] / path[:-1], torch.full((50,), found))  # and so does training, at every step
@@ -218,7 +230,7 @@ def test_simultaneous_descent_on_the_bilinear_game_grows_by_the_published_factor
 def test_alternating_descent_on_the_bilinear_game_keeps_its_orbit(s):
     assert_close(radius_of_step(bilinear(), descent(True, s)), 1.0, atol=1e-12, rtol=0)  # round-off
     path = trajectory(bilinear(), descent(True, s), 500)
-    conserved = path.square().sum(1) - s * path.prod(1)  # of symplectic Euler, the second variable first
+    conserved = torch.tensor([of_bilinear.alternating_invariant(*at, s) for at in path.tolist()])
     assert_close(conserved, conserved[0].expand(501), rtol=1e-11, atol=0)  # 500 steps of round-off
 
 
@@ -231,7 +243,10 @@ def test_alternating_descent_on_the_bilinear_game_diverges_beyond_s_2():
 @pytest.mark.parametrize("s", [0.1, 0.3, 0.5])
 def test_momentum_on_the_bilinear_game_has_the_operator_of_its_recurrence(s, beta, alternating):
     found = radius_of_step(bilinear(), descent(alternating, s, beta))
+    solved = of_bilinear.momentum_alternating if alternating else of_bilinear.momentum_simultaneous
     expected = spectral_radius(bilinear_momentum_operator(s, beta, alternating))
+    if beta or not alternating:  # else a double root, of modulus 1
+        assert_close(solved(beta).radius(s), expected, atol=1e-10, rtol=0)
     assert_close(found, expected, atol=1e-10, rtol=0)  # the largest roots are simple, the matrices unalike
 
 

@@ -24,6 +24,7 @@ from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, Calculus, Game, Players
 from saddle.losses import NonSaturating, Relativistic, Wasserstein
 from saddle.network import Network
 from saddle.optimizers import SGD, Adam
+from saddle.theory.bilinear import EXTRAGRADIENT, OPTIMISTIC
 
 every_calculus = pytest.mark.parametrize("calculus", [AUTOGRAD, FUNCTIONAL], ids=["autograd", "functional"])
 ROUND_OFF = {"atol": 1e-10, "rtol": 0.0}  # ten rounds of numbers below 10 lose at most five digits of sixteen
@@ -264,16 +265,11 @@ every_kind = pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name
 one_gradient = pytest.mark.parametrize("make", KINDS[1:], ids=lambda make: make.__name__)
 
 
-def optimistic_radius(s: float) -> float:
-    """Of the larger root of λ² − (1 − 2is)λ − is = 0."""
-    return float(np.abs(np.roots([1, -(1 - 2j * s), -1j * s])).max())
-
-
 @pytest.mark.parametrize(("s", "printed"), [(0.1, 0.995038), (0.2, 0.980612), (0.5, 0.901388)])
 @pytest.mark.parametrize("sigma", [1.0, 2.5])
 def test_extragradient_on_the_bilinear_game_contracts_by_the_published_factor(s, printed, sigma):
     found = rate(both(ExtraGradient, SGD(s / sigma)), game=bilinear(sigma))
-    assert_close(found, math.sqrt(1 - s**2 + s**4), **EXACT)
+    assert_close(found, EXTRAGRADIENT.radius(s), **EXACT)
     assert_close(found, printed, atol=1e-6, rtol=0)  # as printed
 
 
@@ -283,7 +279,7 @@ def test_extragradient_on_the_bilinear_game_contracts_by_the_published_factor(s,
 def test_one_gradient_methods_on_the_bilinear_game_contract_by_the_published_factor(make, s, printed, sigma):
     found = rate(both(make, SGD(s / sigma)), game=bilinear(sigma))
     # at s = ½ the root is double, and only accurate to √eps
-    assert_close(found, optimistic_radius(s), atol=1e-6 if s == 0.5 else 1e-12, rtol=0)
+    assert_close(found, OPTIMISTIC.radius(s), atol=1e-6 if s == 0.5 else 1e-12, rtol=0)
     assert_close(found, printed, atol=1e-6, rtol=0)  # as printed
 
 

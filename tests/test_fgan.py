@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import vmap
 from torch.testing import assert_close
 
-from oracles import dirac_batch, dirac_gan, field_jacobian, modes_jsd, sorted_eigenvalues
+from oracles import dirac_batch, dirac_gan, field_jacobian, sorted_eigenvalues
 from saddle.losses import (
     FGAN,
     JENSEN_SHANNON,
@@ -23,6 +23,7 @@ from saddle.losses import (
     Divergence,
     Minimax,
 )
+from saddle.theory import held_modes
 
 
 class Known(NamedTuple):
@@ -115,7 +116,9 @@ def test_held_modes_can_be_read_off_the_jensen_shannon_loss(num_held):
     r, certain = num_held / 8, 800.0  # e^−800 is 0
     held = torch.arange(8) < num_held
     best = torch.where(held, math.log(r), certain)
-    assert_close(FGAN(JENSEN_SHANNON).discriminator(best, best[held]).item(), -2 * modes_jsd(r))
+    assert_close(
+        FGAN(JENSEN_SHANNON).discriminator(best, best[held]).item(), -2 * held_modes.jensen_shannon(r)
+    )
     # reverse KL is −log r; t = −e^−v is 0 where G has no sample
     best = torch.where(held, math.log(r), certain)
     found = FGAN(REVERSE_KULLBACK_LEIBLER).discriminator(best, best[held]).item()

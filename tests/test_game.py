@@ -12,18 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.testing import assert_close
 
-from oracles import (
-    Affine,
-    Bowl,
-    Linear,
-    Point,
-    Quadratic,
-    dirac_batch,
-    dirac_gan,
-    field_jacobian,
-    linear_quadratic_jacobian,
-    sorted_eigenvalues,
-)
+from oracles import Bowl, dirac_batch, dirac_gan, field_jacobian, sorted_eigenvalues
 from saddle.averages import ExponentialAverage
 from saddle.data.sampling import draw_batches, normal
 from saddle.dynamics import Alternating, Simultaneous
@@ -33,9 +22,11 @@ from saddle.losses import Hinge, LeastSquares, Minimax, NonSaturating, Relativis
 from saddle.models import dcgan, mlp
 from saddle.models.dropout import Dropout
 from saddle.models.normalization import BATCH, BatchNorm
+from saddle.models.toy import Affine, Linear, Point, Quadratic
 from saddle.network import Network
 from saddle.optimizers import SGD, Adam, RMSProp
 from saddle.regularizers import r1, r2, wgan_gp
+from saddle.theory import linear_quadratic
 
 LOSSES = [Minimax(), NonSaturating(), LeastSquares(), Wasserstein(), Hinge(), Relativistic()]
 R1, R2, GP = partial(r1, gamma=0.7), partial(r2, gamma=0.4), partial(wgan_gp, weight=0.9)
@@ -263,12 +254,11 @@ def test_the_linear_quadratic_gan_has_its_published_jacobian(loss, mu, sigma):
     # a paired loss sees E over pairs, so every real meets every latent
     real = (mu + sigma * latents).repeat_interleave(6, 0)
     batch = Batch(real, latents.repeat(6, 1), torch.zeros(36))
-    game = Game(Network(Affine(sigma, mu)), Network(Quadratic()), loss, {}, FUNCTIONAL)
-    curvature = -0.5
-    expected = torch.from_numpy(linear_quadratic_jacobian(mu, sigma, 0.5, curvature))
-    if isinstance(loss, Relativistic):  # f''·E[(D(x) − D(x'))²] = 2f''·Var D: means no longer count
-        moments = torch.cov(torch.cat([real, real**2], 1).T, correction=0)
-        expected[2:, 2:] = curvature * moments
+    game = Game(Network(Affine(sigma, mu)), Network(Quadratic((0.0, 0.0))), loss, {}, FUNCTIONAL)
+    solved = linear_quadratic.field_jacobian
+    if isinstance(loss, Relativistic):
+        solved = linear_quadratic.relativistic_field_jacobian
+    expected = torch.from_numpy(solved(mu, sigma))
     assert_close(field_jacobian(game, batch), expected, atol=1e-12, rtol=1e-12)  # O(50) numbers, round-off
 
 
@@ -276,7 +266,7 @@ def test_eigenvalues_of_the_linear_quadratic_gan_are_the_published_ones():
     latents = torch.tensor([3**0.5, -(3**0.5), 0, 0, 0, 0]).unsqueeze(1)
 
     def eigenvalues(loss: Any, mu: float, sigma: float) -> Tensor:
-        game = Game(Network(Affine(sigma, mu)), Network(Quadratic()), loss, {}, FUNCTIONAL)
+        game = Game(Network(Affine(sigma, mu)), Network(Quadratic((0.0, 0.0))), loss, {}, FUNCTIONAL)
         return sorted_eigenvalues(field_jacobian(game, Batch(mu + sigma * latents, latents, torch.zeros(6))))
 
     def published(*values: complex) -> Tensor:

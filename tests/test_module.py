@@ -97,7 +97,8 @@ def by_hand(num_rounds: int) -> tuple[TrainingState, list[dict[str, Tensor]]]:
     for step in range(num_rounds):
         batches = draw_batches(dataset().train, LATENTS, game, 4, dynamics.num_batches, 3, step)
         state, logs = eager(game, dynamics, AVERAGES)(state, batches, step)
-        rows.append(logs)
+        norms = {f"diag/{player}_norm": vector.norm() for player, vector in state.players._asdict().items()}
+        rows.append(logs | norms)
     return state, rows
 
 

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from oracles import Bowl, Linear, Point, penalty_by_double_backward
+from oracles import Bowl, penalty_by_double_backward
 from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, BoundDiscriminator, Game
 from saddle.losses import Wasserstein
 from saddle.models import dcgan, mlp
 from saddle.models.normalization import BATCH
+from saddle.models.toy import Linear, Point
 from saddle.network import Network
 from saddle.regularizers import r1, r2, wgan_gp
 

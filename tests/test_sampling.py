@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from oracles import Linear, dirac_gan
+from oracles import dirac_gan
 from saddle.data.sampling import draw_batches, normal, uniform
 from saddle.evaluation import Sampler
 from saddle.game import Game
 from saddle.losses import Hinge
 from saddle.models import mlp
 from saddle.models.normalization import BATCH
+from saddle.models.toy import Linear
 from saddle.network import Network
 from saddle.randomness import generator, seed_of
 

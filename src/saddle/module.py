@@ -18,6 +18,9 @@ from saddle.data.sampling import LatentLaw, draw_batches
 from saddle.execution import CONSTANT, Averages, Dynamics, TrainingState, eager, start
 from saddle.game import Game, Players
 
+# Euclidean norm of each player's parameters: not finite as soon as one of them is not
+WEIGHTS_NORM = {"generator": "diag/generator_norm", "discriminator": "diag/discriminator_norm"}
+
 
 class Diverged(RuntimeError):
     """A loss, gradient or weight stopped being finite."""
@@ -157,8 +160,8 @@ class GANModule(LightningModule):
             rows.append(
                 logs
                 | {
-                    "weights/discriminator": state.players.discriminator.sum(),
-                    "weights/generator": state.players.generator.sum(),
+                    WEIGHTS_NORM["discriminator"]: state.players.discriminator.norm(),
+                    WEIGHTS_NORM["generator"]: state.players.generator.norm(),
                 }
             )
         together = torch.stack([value for row in rows for value in row.values()])
@@ -170,8 +173,7 @@ class GANModule(LightningModule):
         for row in found:
             for name, value in row.items():
                 series.setdefault(name, []).append(value)
-        means = {name: math.fsum(values) / len(values) for name, values in series.items()}
-        self.logs = {name: value for name, value in means.items() if not name.startswith("weights/")}
+        self.logs = {name: math.fsum(values) / len(values) for name, values in series.items()}
 
     def _must_be_finite(self, rows: list[dict[str, float]], chunk: range) -> None:
         def is_of_generator(name: str) -> bool:
@@ -181,10 +183,9 @@ class GANModule(LightningModule):
             # the discriminator's first: where it moves first, the generator only inherits its fault
             for name, value in sorted(row.items(), key=lambda item: is_of_generator(item[0])):
                 if not math.isfinite(value):
-                    kind = name.partition("/")[0]
                     player = "generator" if is_of_generator(name) else "discriminator"
                     step = (index + 1) * self.dynamics.num_generator_steps
-                    what = "weights" if kind == "weights" else name
+                    what = "weights" if name in WEIGHTS_NORM.values() else name
                     raise Diverged(
                         f"losses and weights must stay finite; the {player}'s {what} became {value} at "
                         f"generator step {step}. Lower optimizer.{player}.lr, or bound the discriminator "

@@ -82,7 +82,8 @@ def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bo
     players = game.init()
     game = game.remember(game.init_memory(players))
     fits = (
-        "model=mlp makes points (2,), dcgan28 and mlp28 make images (1, 28, 28), mlp8 makes images (1, 8, 8)"
+        "model=mlp and bilinear make points (2,), dirac and linear_quadratic points (1,), dcgan28 and mlp28 "
+        "images (1, 28, 28), mlp8 images (1, 8, 8)"
     )
     try:
         made = tuple(game.generate(players, batch).shape[1:])

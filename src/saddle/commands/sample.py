@@ -22,7 +22,7 @@ def sample(config: DictConfig) -> None:
 
     from saddle.commands.evaluate import must_name_run, restore
     from saddle.records import atomic_write
-    from saddle.reports.pictures import image_file, images_picture, points_picture
+    from saddle.reports.pictures import image_file, picture_of
 
     with entry.refusing():
         must_name_run(config)
@@ -44,10 +44,8 @@ def sample(config: DictConfig) -> None:
     samples = replace(experiment.sampler, seed=config.seed)(params, config.num).cpu()
     of_images = samples.ndim == 4
     if config.grid:
-        real = experiment.dataset.train[:2500]
-        atomic_write(
-            Path(config.grid), images_picture(real, samples) if of_images else points_picture(real, samples)
-        )
+        picture, _ = picture_of(experiment.dataset.event_shape)
+        atomic_write(Path(config.grid), picture(experiment.dataset.train[:2500], samples))
         print(config.grid)
     if config.folder:
         folder = Path(config.folder)

@@ -180,18 +180,16 @@ def _trainer(run: Run, stop: "StopOnSignal", stopwatch: "Stopwatch") -> "Trainer
 
     from saddle import callbacks, tracking
     from saddle.commands.compose import config_hash
-    from saddle.reports.pictures import images_picture, points_picture
+    from saddle.reports.pictures import picture_of
 
     record, config, experiment, _ = run
     evaluator = experiment.evaluator
-    of_images = experiment.dataset.train.ndim == 4
     evaluate = callbacks.Evaluate(
         record,
         evaluator,
         experiment.sampler,
         config.evaluate_every,
-        images_picture if of_images else points_picture,
-        64 if of_images else 2500,
+        *picture_of(experiment.dataset.event_shape),
         stopwatch,
     )
     in_order: list[Callback] = [

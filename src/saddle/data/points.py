@@ -1,4 +1,4 @@
-"""Mixtures of equal round Gaussians: the ring and the grid on which mode collapse is counted.
+"""Mixtures of equal round Gaussians, such as the ring and the grid on which modes are counted; point masses.
 
 "The ring" is not one dataset: papers differ in radius, in standard deviation, in whether modes get
 equal counts, and one notebook has seven distinct modes. Each variant is a file in ``conf/data``
@@ -117,6 +117,29 @@ def grid(side: int, spacing: float, std: float) -> Mixture:
     """
     ticks = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2) * spacing
     return Mixture(torch.cartesian_prod(ticks, ticks), std)
+
+
+def gaussian(mean: list[float], std: float) -> Mixture:
+    """One round Gaussian: a mixture with a single mode.
+
+    Args:
+        mean: (d,), in data units.
+        std: of every coordinate, in data units.
+    """
+    return Mixture(torch.tensor([mean], dtype=torch.float64), std)
+
+
+def point_mass(name: str, at: list[float], num_train: int = 1000, num_held_out: int = 1000) -> Dataset:
+    """The same point over and over: what the generator must hit is known exactly.
+
+    Args:
+        name: of the dataset.
+        at: the point, (d,).
+        num_train: copies to train on; a batch is no larger.
+        num_held_out: copies held out.
+    """
+    point = torch.tensor(at, dtype=torch.float32)
+    return Dataset(name, point.repeat(num_train, 1), point.repeat(num_held_out, 1))
 
 
 def mixture_dataset(

@@ -38,11 +38,11 @@ IMPROVEMENT = 0.05
 # A perfect sampler brings these metrics to zero, where ratios explode. So a change is measured against the
 # best value, but at least against this share of the range that the run passed through: for KL on a ring of
 # 8 modes (at worst log 8) collapse is then called from 0.05 above the best.
-NEAR_ZERO = ("mmd", "kl", "kid")
+NEAR_ZERO = ("mmd", "kl", "kid", "wasserstein")
 RANGE_SHARE = 0.1
 
 # Quality is judged by the first of these that was evaluated, all better low; diversity by each of the rest.
-QUALITY = ("fid", "mmd", "kl", "kid")
+QUALITY = ("fid", "mmd", "kl", "kid", "wasserstein")
 FRACTIONS = ("recall", "coverage")
 COUNTS = ("modes", "vendi")
 
