@@ -110,7 +110,7 @@ class NetworkFeatures:
 
     def _layer(self, answer: Any, key: str | int | None, num: int) -> Tensor:
         try:
-            layer = answer if key is None else answer[key]
+            layer = answer if key is None else None if isinstance(answer, Tensor) else answer[key]
         except (KeyError, IndexError, TypeError):
             layer = None
         if not isinstance(layer, Tensor) or layer.ndim < 2 or len(layer) != num:
@@ -195,7 +195,7 @@ def torchscript(
                 f"features.weights must be a TorchScript file; {path} cannot be read ({why}). "
                 "Write it with torch.jit.save."
             ) from error
-        network.requires_grad_(False).eval()
+        network.eval()
     return NetworkFeatures(
         network,
         "torchscript",

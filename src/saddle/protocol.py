@@ -165,7 +165,9 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tup
         for key in {**a, **b}:
             if a.get(key) != b.get(key) and _enters(part, key):
                 found.append((f"{part}.{key}", a.get(key), b.get(key)))
-    return found or [("fingerprint", first.get("fingerprint"), second.get("fingerprint"))]
+    if not found and first.get("fingerprint") != second.get("fingerprint"):  # stored by another version
+        return [("fingerprint", first.get("fingerprint"), second.get("fingerprint"))]
+    return found
 
 
 def _enters(part: str, key: str) -> bool:

@@ -181,7 +181,7 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
                 f"save_features must be a folder in an existing one; got {folder}. Make its parent first."
             )
         device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        measures, higher_is_better = _measures(_plain(config.metrics))
+        measures, higher_is_better = _measures(config.get("metrics", OmegaConf.create()))
         words = {"real": (config.real, config.num_real), "fake": (config.fake, config.num_samples)}
         files = [str(word).endswith(".safetensors") for word, _ in words.values()]
         # first: weights that are missing should not be found out after an hour of reading
@@ -203,7 +203,8 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
                 described = one.describe()
                 feature_files.write(folder / f"{key}.safetensors", features[key], extraction, described)
     protocol = Protocol(extraction, sides["real"].as_real(), sides["fake"].origin.fake).to_dict()
-    table = Table(title=escape(f"{config.fake} against {config.real}"))
+    console.print(f"{config.fake} against {config.real}", highlight=False, markup=False, soft_wrap=True)
+    table = Table()
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in values.items():
@@ -215,24 +216,14 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
     results.write(paths, results.Results(values, higher_is_better, protocol, about, notes))
 
 
-def _measures(metrics: Any) -> tuple[dict[str, dict[str, "Metric"]], set[str]]:
-    """Layer -> name -> metric, and which results are better high, from names of files in conf/metric."""
+def _measures(config: DictConfig) -> tuple[dict[str, dict[str, "Metric"]], set[str]]:
+    """Layer -> name -> metric, and which results are better high."""
     from hydra.utils import instantiate
 
-    folder = entry.config_directory() / "metric"
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
-    measures: dict[str, dict[str, Metric]] = {}
-    higher_is_better: set[str] = set()
-    names = [metrics] if isinstance(metrics, str) else metrics
-    for name in names or [None]:
-        if name not in known:
-            raise ValueError(
-                f"metrics must be a list of {', '.join(known)}; got {metrics}. Say metrics=[fid,kid]."
-            )
-        node: Any = instantiate(OmegaConf.load(folder / f"{name}.yaml"), _convert_="all")
-        measures.setdefault(node["layer"], {}).update(node["measures"])
-        higher_is_better |= {*node["higher_is_better"]}
-    return measures, higher_is_better
+    measures = instantiate(config.get("measures", {}), _convert_="all")
+    if not measures:
+        raise ValueError("metrics must name at least one; got none. Say metrics=[fid,kid].")
+    return measures, {*config.get("higher", ()), *config.get("higher_is_better", ())}
 
 
 def _one_extraction(sides: Mapping[str, "Side"], extractor: "Features | None") -> "Extraction":
@@ -278,7 +269,7 @@ def _features(
     size = getattr(extractor, "batch_size", BATCH)
     num = -(-one.origin.num // size)
 
-    def compute() -> dict[str, Tensor]:
+    def compute() -> dict[str, "Tensor"]:
         assert one.batches is not None
         passes = [
             {role: matrix.cpu() for role, matrix in extractor(batch.to(device)).items()}

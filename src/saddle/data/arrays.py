@@ -86,10 +86,11 @@ def read_array(path: Path, num: int | None = None) -> Samples:
 
 def _load(path: Path) -> np.ndarray:
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
+        with open(path, "rb") as file:
+            if file.read(6) == b"\x93NUMPY":
+                return np.load(path, mmap_mode="r", allow_pickle=False)
+            file.seek(0)
+            found = np.load(file, allow_pickle=False)
             names = found.files
             if "arr_0" in names or len(names) == 1:
                 return found["arr_0" if "arr_0" in names else names[0]]
