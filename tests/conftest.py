@@ -34,7 +34,8 @@ def _tracker_offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
 
 
 def pictures(num: int, seed: int, grain: float) -> "np.ndarray":
-    """RGB images (num, 16, 16, 3) of 256 levels: four by four patches of colour under noise of size ``grain``."""
+    """RGB images (num, 16, 16, 3) of 256 levels: four by four patches of colour under noise of size "
+    "``grain``."""
     import numpy as np
 
     random = np.random.default_rng(seed)
@@ -56,8 +57,8 @@ def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = torch.random.get_rng_state()
     torch.manual_seed(0)
     with (
-        mock.patch.object(source, "load_state_dict_from_url", lambda *_, **__: {}),
-        mock.patch.object(torch.nn.Module, "load_state_dict", lambda *_, **__: None),
+        mock.patch.object(source, "load_state_dict_from_url", return_value={}),
+        mock.patch.object(torch.nn.Module, "load_state_dict", return_value=None),
     ):
         network = source.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
     torch.random.set_rng_state(state)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from conftest import pictures
 from torch.testing import assert_close
 
+from conftest import pictures
 from saddle.data.arrays import read_array
 from saddle.features import from_uint8, to_uint8
 
@@ -60,7 +60,10 @@ FLOATS = from_uint8(FIRST).numpy()
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
-        ((FLOATS + 1) / 2, r"must lie in \[-1, 1\] with some value below 0; .* range \[0.*, .*\], which could"),
+        (
+            (FLOATS + 1) / 2,
+            r"must lie in \[-1, 1\] with some value below 0; .* range \[0.*, .*\], which could",
+        ),
         ((FLOATS + 1) * 127.5, r"must lie in \[-1, 1\]"),
         (FLOATS * 2, r"range \[-.*which could be another scale. Store uint8, or rescale"),
         (np.where(FLOATS > 0.9, np.nan, FLOATS), r"range \[nan, nan\]"),
@@ -82,14 +85,14 @@ def test_an_array_that_could_mean_two_things_is_refused(tmp_path, stored, messag
 
 def test_files_that_hold_no_one_array_are_refused(tmp_path):
     np.savez(tmp_path / "two.npz", a=IMAGES, b=IMAGES)
-    with pytest.raises(ValueError, match="must hold arr_0 or a single array; .* holds a, b"):
+    with pytest.raises(ValueError, match=r"must hold arr_0 or a single array; .* holds a, b"):
         read_array(tmp_path / "two.npz")
     np.savez(tmp_path / "cut.npz", IMAGES)
     whole = (tmp_path / "cut.npz").read_bytes()
     for content in (b"", b"no array at all", whole[: len(whole) // 2]):
         (tmp_path / "cut.npz").write_bytes(content)
-        with pytest.raises(ValueError, match="must be readable without unpickling"):
+        with pytest.raises(ValueError, match=r"must be readable without unpickling"):
             read_array(tmp_path / "cut.npz")
     np.save(tmp_path / "few.npy", IMAGES)
-    with pytest.raises(ValueError, match="must hold at least 9 samples; .* holds 5"):
+    with pytest.raises(ValueError, match=r"must hold at least 9 samples; .* holds 5"):
         read_array(tmp_path / "few.npy", 9)

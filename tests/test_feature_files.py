@@ -33,7 +33,7 @@ def flipped(content: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     "spoil",
-    [flipped, lambda content: content[:-3], lambda content: b"", lambda content: b"no features" * 20],
+    [flipped, lambda content: content[:-3], lambda _: b"", lambda _: b"no features" * 20],
     ids=["flipped", "cut", "empty", "text"],
 )
 def test_a_spoilt_file_is_refused_and_a_spoilt_cache_computed_again_with_a_note(tmp_path, monkeypatch, spoil):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import pictures
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from conftest import pictures
 from saddle import feature_networks
 from saddle.feature_networks import Levels, Normalized, clip, dinov2, inception, module, torchscript, vgg16
 from saddle.features import from_uint8, identity, to_uint8
@@ -145,7 +145,10 @@ def test_a_file_that_is_no_torchscript_is_refused(tmp_path):
     [
         (lambda: inception({"features": "2048"}), "weights-inception-2015-12-05-6726825d.pth"),
         (lambda: vgg16({"features": "fc2_relu"}), "vgg16-397923af.pth"),
-        (lambda: clip("clip-vit-b-32"), "clip-vit-b-32-40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58"),
+        (
+            lambda: clip("clip-vit-b-32"),
+            "clip-vit-b-32-40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58",
+        ),
         (lambda: dinov2("dinov2-vit-s-14"), "dinov2_vits14_pretrain.pth"),
     ],
 )

@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from conftest import pictures
 from PIL import Image
-from test_commands import call
 from torch.testing import assert_close
 
+from conftest import pictures
 from saddle import feature_files
 from saddle.commands import evaluate
 from saddle.metrics.kernels import kid
+from test_commands import call
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,8 @@ def save_images(folder: Path, images: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Fake and real: both are half smooth; of the others, the fake ones are all noise, the real ones are not."""
+    """Fake and real: both are half smooth; of the others, the fake ones are all noise, the real "
+    "ones are not."""
     top = tmp_path_factory.mktemp("folders")
     fake = np.concatenate([pictures(NUM // 2, 1, 0.1), pictures(NUM // 2, 2, 1.0)])
     save_images(top / "fake", fake)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from conftest import pictures
 from PIL import Image
 from torch.testing import assert_close
 
+from conftest import pictures
 from saddle.data import folder
 from saddle.data.folder import read_folder
 from saddle.features import digest, from_uint8, to_uint8
@@ -108,7 +108,7 @@ def test_files_that_cannot_be_taken_are_all_named_with_why_and_a_count(tmp_path)
     clear[0, 0] = 254
     Image.fromarray(np.dstack([COLOUR[0], clear])).save(tmp_path / "glass.png")
     Image.fromarray(GREY[0].astype(np.float32)).save(tmp_path / "real.tiff")
-    with pytest.raises(ValueError, match="every image must be readable; got 6 of 7 that are not") as refused:
+    with pytest.raises(ValueError, match=r"every image must be readable; got 6 of 7 that are not") as refused:
         read_folder(tmp_path)
     message = str(refused.value)
     assert "empty.png (zero bytes)" in message
@@ -143,10 +143,10 @@ def test_other_files_are_ignored_and_counted(tmp_path):
 
 def test_a_folder_without_enough_images_is_refused_with_what_it_holds(tmp_path):
     (tmp_path / "notes.txt").write_text("about")
-    with pytest.raises(ValueError, match="must hold images; .* holds 0, and 1 other files"):
+    with pytest.raises(ValueError, match=r"must hold images; .* holds 0, and 1 other files"):
         read_folder(tmp_path)
     Image.fromarray(COLOUR[0]).save(tmp_path / "0.png")
-    with pytest.raises(ValueError, match="must hold at least 5 images; .* holds 1, and 1 other files"):
+    with pytest.raises(ValueError, match=r"must hold at least 5 images; .* holds 1, and 1 other files"):
         read_folder(tmp_path, num=5)
 
 

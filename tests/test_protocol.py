@@ -31,7 +31,9 @@ def changed(value: Any) -> Any:
     return (value or 0) + 1 if isinstance(value, int | None) else f"{value}, otherwise"
 
 
-PARTS = [(part, field.name) for part in ("extraction", "real", "fake") for field in fields(getattr(ONE, part))]
+PARTS = [
+    (part, field.name) for part in ("extraction", "real", "fake") for field in fields(getattr(ONE, part))
+]
 BESIDE = {("real", "name"), ("fake", "name"), ("fake", "seed"), ("fake", "batch_norm_batches")}
 
 
@@ -46,7 +48,9 @@ def test_the_fingerprint_moves_exactly_with_what_changes_the_quantity(part, name
 
 
 def test_the_fingerprint_is_ten_digits_and_the_same_on_every_machine():
-    assert ONE.fingerprint == "41db6061af"  # pinned: a change of the rule parts all stored numbers from new ones
+    assert (
+        ONE.fingerprint == "41db6061af"
+    )  # pinned: a change of the rule parts all stored numbers from new ones
 
 
 def test_what_is_stored_holds_the_fingerprint_every_field_and_the_versions():
@@ -99,7 +103,9 @@ def test_ranking_across_protocols_is_refused_with_what_differs_unless_told_to():
     found = stored()
     assert must_be_comparable({key: found[key] for key in "ab"}) is None
     across = {key: found[key] for key in "abc"}
-    with pytest.raises(ValueError, match=r"must share one protocol; got 2: .*fake.num: 2000 in a, 2001 in c\."):
+    with pytest.raises(
+        ValueError, match=r"must share one protocol; got 2: .*fake.num: 2000 in a, 2001 in c\."
+    ):
         must_be_comparable(across)
     note = must_be_comparable(across, across_protocols=True)
     assert note is not None

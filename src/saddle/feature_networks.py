@@ -196,6 +196,8 @@ def torchscript(
                 "Write it with torch.jit.save."
             ) from error
         network.eval()
+    for parameter in network.parameters():  # a ScriptModule has no requires_grad_ of its own
+        parameter.requires_grad_(False)
     return NetworkFeatures(
         network,
         "torchscript",

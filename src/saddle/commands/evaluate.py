@@ -165,7 +165,6 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
     import torch
     from hydra.utils import instantiate
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from saddle import feature_files
