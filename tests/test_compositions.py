@@ -253,6 +253,21 @@ def test_a_run_can_be_measured_through_other_features():
     assert protocols[0]["fingerprint"] != protocols[1]["fingerprint"]
 
 
+def test_costly_features_of_a_runs_real_samples_are_kept_and_give_the_same_numbers(tmp_path, monkeypatch):
+    monkeypatch.setenv("SADDLE_CACHE", str(tmp_path))
+    words = (
+        *("data=digits", "model=mlp8", "features@metrics.features=module", "~metrics.measures.logits"),
+        *("+metrics.features.network._target_=torch.nn.Identity", "metrics.floors={}"),
+    )
+    _, first = measured(composed(*words))
+    (kept,) = (tmp_path / "real").iterdir()
+    before = kept.stat().st_mtime_ns
+    _, again = measured(composed(*words))
+    assert again == first
+    assert [*(tmp_path / "real").iterdir()] == [kept]
+    assert kept.stat().st_mtime_ns == before
+
+
 @pytest.mark.parametrize("choice", choices("logger"))
 def test_every_logger_takes_numbers(choice, tmp_path):
     config = composed("data=ring8", "model=mlp", f"logger=[{choice}]")

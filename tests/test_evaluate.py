@@ -209,7 +209,7 @@ def test_resize_brings_both_folders_to_one_square_and_is_in_the_protocol(command
         ("fake=digits real=digits save_features=no/such", ("save_features must be a folder", "no/such")),
         ("fake=digits real=digits metrics=[fidd]", ("metrics/fidd", "Did you mean fid")),
         ("fake=digits real=digits metrics=[]", ("metrics must name at least one", "Say")),
-        ("fake=digits real=digits metrics=[class_modes]", ("modes must have the layer logits", "have features")),
+        ("fake=digits real=digits metrics=[class_modes]", ("must have the layer logits", "have features")),
         ("fake=digits real=digits num_real=3 metrics=[prdc]", ("must have at least 4 rows", "got 3")),
     ],
 )  # fmt: skip
