@@ -1,6 +1,7 @@
 """``saddle-evaluate fake=... real=...``: every kind of side, what is refused, and what is written."""
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,16 @@ def test_missing_weights_are_found_out_before_anything_is_read(command, tmp_path
     monkeypatch.setattr("saddle.data.folder.read_folder", lambda *_: pytest.fail("was read"))
     words = f"fake={samples}/fake", f"real={samples}/real", "features.weights=nowhere.pth"
     assert_refused(command(evaluate.main, *words), tmp_path, "must be a file", "nowhere.pth", "Give its path")
+
+
+def test_long_loops_show_what_they_do_how_far_they_are_and_the_time_left_on_a_terminal_only():
+    for is_terminal in (True, False):
+        screen = io.StringIO()
+        with evaluate._progress(Console(file=screen, force_terminal=is_terminal, width=100)) as track:
+            assert [*track(range(3), "features of [x]", 3)] == [0, 1, 2]
+        assert ("features of [x]" in screen.getvalue()) == is_terminal
+        assert ("3/3" in screen.getvalue()) == is_terminal
+        assert ("left" in screen.getvalue()) == is_terminal
 
 
 def test_help_tells_a_stranger_what_to_say(command):
