@@ -3,8 +3,12 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import numpy as np
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core a test process: they run side by side
 
@@ -27,3 +31,42 @@ def _tracker_offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     monkeypatch.setenv("WANDB_SILENT", "true")
     for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(folder))
+
+
+def pictures(num: int, seed: int, grain: float) -> "np.ndarray":
+    """RGB images (num, 16, 16, 3) of 256 levels: four by four patches of colour under noise of size "
+    "``grain``."""
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    patches = random.uniform(0, 255, (num, 4, 4, 3)).repeat(4, axis=1).repeat(4, axis=2)
+    noise = random.uniform(0, 255, (num, 16, 16, 3))
+    return np.rint((1 - grain) * patches + grain * noise).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of torch-fidelity's Inception, in a file as its download would be.
+
+    Its batch normalization is calibrated on pictures like the tests', so that features are of size one.
+    """
+    from unittest import mock
+
+    from torch_fidelity import feature_extractor_inceptionv3 as source
+
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    with (
+        mock.patch.object(source, "load_state_dict_from_url", return_value={}),
+        mock.patch.object(torch.nn.Module, "load_state_dict", return_value=None),
+    ):
+        network = source.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    torch.random.set_rng_state(state)
+    for layer in network.train().modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 1.0
+    with torch.no_grad():
+        network(torch.from_numpy(pictures(6, 99, 0.2)).permute(0, 3, 1, 2))
+    path = tmp_path_factory.mktemp("inception") / "weights.pth"
+    torch.save(network.state_dict(), path)
+    return path

@@ -18,6 +18,8 @@ from PIL import Image
 
 import saddle
 from saddle.commands import evaluate, sample, train
+from saddle.data.images import mnist5k
+from saddle.features import digest
 from saddle.records import Record, open_record
 
 POINTS = [
@@ -483,9 +485,11 @@ def test_an_image_runs_summary_says_how_it_went(images_run):
     assert 0 < parts <= summary["time"]["total"]
     fid = numbers(images_run, "eval/", 4)["fid"]
     assert summary["metrics"]["fid"]["last"] == fid
-    assert summary["protocol"]["num_generated"] == 100
-    provenance = images_run.read_provenance()
-    assert summary["protocol"]["data_sha256"] in json.dumps(provenance)
+    assert summary["protocol"]["fake"]["num"] == 100
+    data = mnist5k()
+    assert images_run.read_provenance()["data_digest"] == data.digest()
+    assert summary["protocol"]["real"]["sha256"] == digest([data.train[:100]])
+    assert summary["protocol"]["fingerprint"] != summary["protocol"]["raw_fingerprint"]
     report = images_run.report.read_text()
     assert "http://" not in report.replace("http://www.w3.org", "")  # self-contained: nothing is fetched
     assert 'src="data:image/png;base64,' in report or "<svg" in report
@@ -503,7 +507,10 @@ def test_evaluate_gives_back_the_runs_own_last_numbers(command, tmp_path, images
             found = json.loads(output.read_text())
             assert found["step"] == step
             assert found["metrics"] == numbers(record, prefix, step)
-            assert found["protocol"] == record.read_summary()["protocol"]
+            stored = record.read_summary()["protocol"]
+            key = "fingerprint" if averaged else "raw_fingerprint"
+            assert found["protocol"]["fingerprint"] == stored[key]
+            assert found["protocol"]["real"] == stored["real"]
             output.unlink()
 
 
@@ -527,9 +534,9 @@ def test_evaluate_says_that_more_samples_are_another_protocol(command, tmp_path,
     answer = command(evaluate.main, *words)
     assert answer.status == 0
     assert "another protocol: they cannot be compared" in answer.out
-    assert "recorded" not in answer.out.partition("num_generated")[0]  # no column to compare with
+    assert "recorded" not in answer.out.partition("fingerprint")[0]  # no column to compare with
     found = json.loads(output.read_text())
-    assert found["protocol"]["num_generated"] == 150
+    assert found["protocol"]["fake"]["num"] == 150
     assert found["metrics"] != numbers(points_run, "eval/", 10)
 
 

@@ -9,7 +9,7 @@ import hydra
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
@@ -178,7 +178,12 @@ def measured(config: DictConfig) -> tuple[Experiment, dict[str, float]]:
     return experiment._replace(evaluator=evaluator), evaluator(samples)
 
 
-@pytest.mark.parametrize("choice", choices("metrics"))
+SETS = [
+    name for name in choices("metrics") if "num_samples" in OmegaConf.load(CONF / "metrics" / f"{name}.yaml")
+]
+
+
+@pytest.mark.parametrize("choice", SETS)
 def test_every_set_of_metrics_measures_some_data(choice):
     chosen_by = [
         data for data in choices("data") if f": {choice}\n" in (CONF / "data" / f"{data}.yaml").read_text()
@@ -197,6 +202,83 @@ def test_all_data_choose_metrics_that_can_measure_them(choice):
     experiment, _ = measured(fitting("data", choice)[0])
     found = experiment.evaluator.of_held_out(experiment.dataset)
     assert all(math.isfinite(value) for value in found.values())
+
+
+def evaluation(*words: str) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose("evaluate", [*words])
+
+
+@pytest.mark.parametrize("choice", [name for name in choices("metrics") if name not in SETS])
+def test_every_single_metric_is_a_function_of_one_layer_and_says_what_is_better_high(choice):
+    config = evaluation(f"metrics=[{choice}]").metrics
+    random = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(60, 4, generator=random), torch.randn(50, 4, generator=random)
+    found: dict[str, float] = {}
+    for layer in instantiate(config.measures, _convert_="all").values():
+        for name, metric in layer.items():
+            value = metric(real, fake)
+            found |= value if isinstance(value, dict) else {name: value}
+    assert found
+    assert all(math.isfinite(value) for value in found.values())
+    assert {*config.get("higher", ())} <= found.keys()
+
+
+def test_the_sets_and_the_single_metrics_agree_on_what_is_better_high():
+    single = {
+        name
+        for choice in choices("metrics")
+        for name in evaluation(f"metrics=[{choice}]").metrics.get("higher", ())
+    }
+    for choice in SETS:
+        known = {*OmegaConf.load(CONF / "metrics" / f"{choice}.yaml").higher_is_better}
+        assert known - {"high_quality"} <= single
+
+
+# without their files and a network these say what is missing, which is tested where they are
+DOWNLOADED = {"inception", "vgg16", "clip", "dinov2", "torchscript"}
+
+
+@pytest.mark.parametrize("choice", choices("features"))
+def test_every_choice_of_features_sees_samples(choice, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    words = ["+features.network._target_=torch.nn.Identity"] if choice == "module" else []
+    config = evaluation(f"features={choice}", *words)
+    if choice in DOWNLOADED:
+        config.features.weights = str(tmp_path / "nowhere")
+        with pytest.raises(InstantiationException, match="nowhere"):
+            instantiate(config.features, _convert_="all")
+        return
+    side = 8 if choice == "digits" else 28
+    samples = torch.zeros(3, 2) if choice == "points" else torch.zeros(3, 1, side, side)
+    found = instantiate(config.features, _convert_="all")(samples)
+    assert all(matrix.shape[0] == 3 and matrix.ndim == 2 for matrix in found.values())
+
+
+def test_a_run_can_be_measured_through_other_features():
+    experiment, values = measured(composed("data=digits", "model=mlp8", "features@metrics.features=digits"))
+    assert "fid" in values
+    words = "features@metrics.features=flatten", "~metrics.measures.logits", "metrics.floors={}"
+    other, flat = measured(composed("data=digits", "model=mlp8", *words))
+    assert flat["fid"] != values["fid"]
+    protocols = [one.evaluator.protocol(one.dataset, one.sampler, one.averaging) for one in (experiment, other)]
+    assert protocols[0]["fingerprint"] != protocols[1]["fingerprint"]
+
+
+def test_costly_features_of_a_runs_real_samples_are_kept_and_give_the_same_numbers(tmp_path, monkeypatch):
+    monkeypatch.setenv("SADDLE_CACHE", str(tmp_path))
+    words = (
+        *("data=digits", "model=mlp8", "features@metrics.features=module", "~metrics.measures.logits"),
+        *("+metrics.features.network._target_=torch.nn.Identity", "metrics.floors={}"),
+    )
+    _, first = measured(composed(*words))
+    (kept,) = (tmp_path / "real").iterdir()
+    before = kept.stat().st_mtime_ns
+    _, again = measured(composed(*words))
+    assert again == first
+    assert [*(tmp_path / "real").iterdir()] == [kept]
+    assert kept.stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("choice", choices("logger"))
@@ -246,7 +328,7 @@ def test_a_runs_group_in_a_tracker_is_its_question_without_the_seed():
 
 def test_every_group_is_under_test_here():
     # experiment has a test of its own above; data choose the metrics
-    tested = {*TOP, *(group for group, _ in PARTS), "metrics"}
+    tested = {*TOP, *(group for group, _ in PARTS), "metrics", "features"}
     assert {*GROUPS} == tested
 
 

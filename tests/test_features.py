@@ -16,7 +16,8 @@ from safetensors import safe_open
 from torch.testing import assert_close
 
 from saddle.data.images import digits, mnist5k
-from saddle.features import digit_classifier, from_uint8, points, to_uint8
+from saddle.features import digest, digit_classifier, from_uint8, points, to_uint8
+from saddle.protocol import Extraction
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "src" / "saddle" / "weights"
@@ -59,6 +60,22 @@ def test_an_image_that_is_not_finite_is_refused(bad):
         to_uint8(image)
 
 
+# Digests
+
+
+def test_a_digest_is_of_the_samples_not_of_how_they_are_dealt_or_stored():
+    images = noise_images(5)
+    whole = digest([images])
+    assert digest(images.split(2)) == whole
+    assert digest([from_uint8(to_uint8(images))]) == whole  # a PNG file holds no more
+    assert digest([images.flip(0)]) != whole
+    assert digest([images[:4]]) != whole
+    assert digest([images.flatten(2)[..., None].reshape(5, 1, 14, 56)]) != whole
+    points_ = images.flatten(1)
+    assert digest([points_]) == digest(points_.split(3))
+    assert digest([points_]) != digest([points_.double()])
+
+
 # Points
 
 
@@ -68,7 +85,7 @@ def test_points_are_their_own_features():
     assert features.keys() == {"points"}
     assert_close(features["points"], samples.detach())
     assert not features["points"].requires_grad
-    assert points().describe()["quantization"] == "none"
+    assert points().describe().quantization == "none"
 
 
 def test_images_are_not_points():
@@ -110,12 +127,12 @@ def test_the_weights_are_small_and_the_description_names_them(shipped):
     extractor, _ = shipped
     blob = (WEIGHTS / f"{extractor.name}.safetensors").read_bytes()
     assert len(blob) < 500_000
-    assert extractor.describe() == {
-        "name": f"digit_classifier/{extractor.name}",
-        "weights_sha256": sha256(blob).hexdigest(),
-        "layers": "features (64, standardized), logits (10)",
-        "quantization": "uint8, clamp and round to nearest",
-    }
+    assert extractor.describe() == Extraction(
+        name=f"digit_classifier/{extractor.name}",
+        weights_sha256=sha256(blob).hexdigest(),
+        layers="features (64, standardized), logits (10)",
+        quantization="uint8, clamp and round to nearest",
+    )
 
 
 def test_features_do_not_depend_on_the_batch_size(shipped):

@@ -218,6 +218,7 @@ def test_the_trackers_summary_holds_best_last_and_verdict(command, tmp_path):
     summary = record.read_summary()
     assert found["status"] == "finished"
     assert found["verdict"] == summary["verdict"]["word"]
+    assert found["protocol"] == summary["protocol"]["fingerprint"]
     for metric in ("mmd", "modes"):
         assert found[f"last/{metric}"] == summary["metrics"][metric]["last"]
         assert found[f"best/{metric}"] == summary["metrics"][metric]["best"]

@@ -1,27 +1,35 @@
 """One generator, measured: samples, one feature pass, every metric, and the protocol of it all."""
 
+import sys
+import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from saddle.data.dataset import Dataset
 from saddle.data.sampling import LatentLaw
+from saddle.feature_files import cached
+from saddle.features import digest
 from saddle.models.normalization import for_sampling
 from saddle.network import Network
+from saddle.protocol import Extraction, Fake, Protocol, Real
 from saddle.randomness import generator
 
 Metric = Callable[[Tensor, Tensor], float | Mapping[str, float]]
 STANDING_BATCHES = 32  # of the training batch size: enough that BatchNorm's means move by under 1 %
 
 
-class Features(Protocol):
-    """Samples to named feature matrices; see ``saddle.features``."""
+class Features(typing.Protocol):
+    """Samples to named feature matrices; see ``saddle.features``. Costly ones are kept for the real side."""
+
+    is_costly: typing.ClassVar[bool]
 
     def __call__(self, samples: Tensor) -> dict[str, Tensor]: ...
-    def describe(self) -> Mapping[str, str | int]: ...
+    def describe(self) -> Extraction: ...
     def to(self, device: torch.device | str) -> "Features": ...
 
 
@@ -48,6 +56,11 @@ class Sampler:
             for index in range(STANDING_BATCHES)
         )
         return for_sampling(self.network, params, latents)
+
+    def describe(self, name: str, num: int, averaging: str) -> Fake:
+        """``num`` samples of the generator ``name``, for a protocol."""
+        batches = f"{STANDING_BATCHES} of {self.batch_size}"
+        return Fake(name, num, self.seed, averaging, "standing statistics", batches)
 
     @torch.no_grad()
     def __call__(self, params: Tensor, num: int) -> Tensor:
@@ -91,8 +104,17 @@ class Evaluator:
     def prepare(self, dataset: Dataset, device: torch.device) -> "Evaluator":
         """The same with the real side computed, on ``device``."""
         features = self.features.to(device)
-        real = features(dataset.train[: self.num_real].to(device))
-        return replace(self, features=features, real=real)
+
+        def compute() -> dict[str, Tensor]:
+            return features(dataset.train[: self.num_real].to(device))
+
+        if not features.is_costly:
+            return replace(self, features=features, real=compute())
+        origin = self._real(dataset)
+        real = cached(features.describe(), origin, device, compute, lambda text: print(text, file=sys.stderr))
+        return replace(
+            self, features=features, real={layer: matrix.to(device) for layer, matrix in real.items()}
+        )
 
     def __call__(self, samples: Tensor) -> dict[str, float]:
         """Metric name -> value for generated samples (N, *event)."""
@@ -115,14 +137,17 @@ class Evaluator:
     def _yardstick(self, dataset: Dataset) -> Tensor:
         return dataset.held_out[: self.num_samples]
 
-    def protocol(self, dataset: Dataset, sampler: Sampler) -> dict[str, Any]:
-        """What the numbers were computed from. Numbers of unlike protocols must not be compared."""
-        return {
-            "features": dict(self.features.describe()),
-            "real": f"{dataset.name}, first {min(self.num_real, len(dataset.train))} of the training split",
-            "data_sha256": dataset.digest(),
-            "num_generated": self.num_samples,
-            "num_held_out": len(self._yardstick(dataset)),
-            "evaluation_seed": sampler.seed,
-            "batch_norm": f"standing statistics over {STANDING_BATCHES} batches of {sampler.batch_size}",
-        }
+    def protocol(self, dataset: Dataset, sampler: Sampler, averaging: str) -> dict[str, Any]:
+        """What the numbers were computed from, as stored; see ``saddle.protocol``."""
+        fake = sampler.describe("generator", self.num_samples, averaging)
+        protocol = Protocol(self.features.describe(), self._real(dataset), fake)
+        return {**protocol.to_dict(), "num_held_out": len(self._yardstick(dataset))}
+
+    def _real(self, dataset: Dataset) -> Real:
+        num = min(self.num_real, len(dataset.train))
+        return Real(f"{dataset.name}, first of the training split", num, _digest_of_first(dataset, num))
+
+
+@lru_cache(maxsize=1)  # asked at every checkpoint
+def _digest_of_first(dataset: Dataset, num: int) -> str:
+    return digest([dataset.train[:num]])

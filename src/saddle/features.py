@@ -6,6 +6,7 @@ a number computed from it depends on.
 """
 
 import json
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -17,6 +18,9 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from saddle.models.classifier import FEATURE_DIM, DigitClassifier
+from saddle.protocol import Extraction
+
+QUANTIZATION = "uint8, clamp and round to nearest"
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -42,9 +46,28 @@ def from_uint8(levels: Tensor) -> Tensor:
     return levels.to(torch.float32) / 127.5 - 1
 
 
+def digest(batches: Iterable[Tensor]) -> str:
+    """sha256 of samples as features see them: images by their levels, points by their bytes.
+
+    Equal for equal samples in equal order, whether they come from a folder, an array or a dataset.
+
+    Args:
+        batches: (n, *event) each, of one event shape; how samples are dealt into batches does not enter.
+    """
+    total = sha256()
+    for index, batch in enumerate(batches):
+        content = to_uint8(batch) if batch.ndim == 4 else batch.detach()
+        if index == 0:
+            total.update(f"{tuple(batch.shape[1:])} {content.dtype};".encode())
+        total.update(content.cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
 @dataclass(frozen=True)
 class PointFeatures:
     """Points are their own features: layer "points", float32 or float64 as they come."""
+
+    is_costly = False  # features of real samples are not worth keeping on disk
 
     def __call__(self, samples: Tensor) -> dict[str, Tensor]:
         """(N, d) to {"points": (N, d)}."""
@@ -55,9 +78,9 @@ class PointFeatures:
             )
         return {"points": samples.detach()}
 
-    def describe(self) -> dict[str, str | int]:
+    def describe(self) -> Extraction:
         """What a number depends on: nothing but the points."""
-        return {"name": "points", "layers": "points", "quantization": "none"}
+        return Extraction(name="points", layers="points", dtype="as given")
 
     def to(self, device: torch.device | str) -> Self:
         """Itself: there is nothing to move."""
@@ -67,6 +90,38 @@ class PointFeatures:
 def points() -> PointFeatures:
     """The extractor for point data."""
     return PointFeatures()
+
+
+@dataclass(frozen=True)
+class FlatFeatures:
+    """Samples are their own features, flattened: layer "features" (N, d), in the dtype they come in.
+
+    Images are quantized first and stay in [−1, 1].
+    """
+
+    is_costly = False
+
+    def __call__(self, samples: Tensor) -> dict[str, Tensor]:
+        """(N, *event) to {"features": (N, d)}."""
+        if samples.ndim < 2:
+            raise ValueError(f"samples must have a shape (N, *event); got {tuple(samples.shape)}.")
+        values = from_uint8(to_uint8(samples)) if samples.ndim == 4 else samples
+        return {"features": values.detach().flatten(1)}
+
+    def describe(self) -> Extraction:
+        """What a number depends on: nothing but the samples."""
+        return Extraction(
+            name="flat", layers="features", quantization=f"images: {QUANTIZATION}", dtype="as given"
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """Itself: there is nothing to move."""
+        return self
+
+
+def identity() -> FlatFeatures:
+    """The extractor for samples that are their own features: points, flattened images, given features."""
+    return FlatFeatures()
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +144,7 @@ class ClassifierFeatures:
     digest: str
     image_shape: tuple[int, int, int]
     batch_size: int = 100
+    is_costly = False
 
     @torch.no_grad()
     def __call__(self, samples: Tensor) -> dict[str, Tensor]:
@@ -110,14 +166,14 @@ class ClassifierFeatures:
             "logits": torch.cat([one.logits for one in passes]),
         }
 
-    def describe(self) -> dict[str, str | int]:
+    def describe(self) -> Extraction:
         """What a number depends on; the batch size is not among it."""
-        return {
-            "name": f"digit_classifier/{self.name}",
-            "weights_sha256": self.digest,
-            "layers": f"features ({FEATURE_DIM}, standardized), logits (10)",
-            "quantization": "uint8, clamp and round to nearest",
-        }
+        return Extraction(
+            name=f"digit_classifier/{self.name}",
+            weights_sha256=self.digest,
+            layers=f"features ({FEATURE_DIM}, standardized), logits (10)",
+            quantization=QUANTIZATION,
+        )
 
     def to(self, device: torch.device | str) -> Self:
         """The same extractor on ``device``; this one stays where it is."""

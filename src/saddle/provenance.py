@@ -36,7 +36,7 @@ def provenance(command_line: Sequence[str], data_digest: str | None) -> dict[str
         "git": _git(Path(__file__).resolve().parent),
         "versions": {
             "python": platform.python_version(),
-            **{package: _version(package) for package in PACKAGES},
+            **{package: package_version(package) for package in PACKAGES},
         },
         "hardware": _hardware(),
         "data_digest": data_digest,
@@ -58,7 +58,8 @@ def _git(source: Path) -> dict[str, Any]:
         return {"commit": None, "dirty": None}
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Of an installed package; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -122,5 +122,6 @@ def finish(loggers: Sequence[Logger], summary: Mapping[str, Any], exit_status: i
             run = logger.experiment
             for name, found in summary["metrics"].items():
                 run.summary[f"best/{name}"], run.summary[f"last/{name}"] = found["best"], found["last"]
+            run.summary["protocol"] = summary.get("protocol", {}).get("fingerprint")
             run.summary["status"], run.summary["verdict"] = summary["status"], summary["verdict"]["word"]
             run.finish(exit_code=exit_status)

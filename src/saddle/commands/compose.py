@@ -30,6 +30,11 @@ class Experiment(NamedTuple):
     evaluator: Evaluator
     advice: list[str]  # warnings
 
+    @property
+    def averaging(self) -> str:
+        """Of the evaluated generator's weights, by the average's name."""
+        return next(iter(self.averages), "none")
+
 
 def assemble(config: DictConfig) -> Experiment:
     """Build everything that a configuration of ``train`` names.

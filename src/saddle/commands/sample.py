@@ -40,8 +40,9 @@ def sample(config: DictConfig) -> None:
             raise ValueError(
                 f"folder must be new or empty; got {config.folder} with files in it. Name another."
             )
-        _, experiment, _, params = restore(config.run, config.checkpoint, config.averaged)
-    samples = replace(experiment.sampler, seed=config.seed)(params, config.num).cpu()
+        restored = restore(config.run, config.checkpoint, config.averaged)
+    experiment = restored.experiment
+    samples = replace(experiment.sampler, seed=config.seed)(restored.params, config.num).cpu()
     of_images = samples.ndim == 4
     if config.grid:
         picture, _ = picture_of(experiment.dataset.event_shape)

@@ -214,7 +214,7 @@ def _trainer(run: Run, stop: "StopOnSignal", stopwatch: "Stopwatch") -> "Trainer
         record.read_provenance()["run_id"],
     )
     loggers = [
-        instantiate(node)(record.directory, identity, content)
+        instantiate(node)(record.directory, identity, {**content, "protocol": _protocol(run)})
         for node in config.logger.values()
         if OmegaConf.is_dict(node)
     ]
@@ -269,9 +269,16 @@ def _summarize(run: Run, stopwatch: "Stopwatch", outcome: Outcome) -> dict[str, 
         higher_is_better=evaluator.higher_is_better,
         floors=evaluator.floors,
         time=add_times(run.earlier, stopwatch.total()),
-        protocol=evaluator.protocol(run.experiment.dataset, run.experiment.sampler),
+        protocol=_protocol(run),
         best_checkpoints=kept,
     )
+
+
+def _protocol(run: Run) -> dict[str, Any]:
+    """Of the evaluated generator's numbers; the raw one's are under a fingerprint of their own."""
+    dataset, sampler, averaging = run.experiment.dataset, run.experiment.sampler, run.experiment.averaging
+    own, raw = (run.experiment.evaluator.protocol(dataset, sampler, kind) for kind in (averaging, "none"))
+    return {**own, "raw_fingerprint": raw["fingerprint"]}
 
 
 def _print_results(console: "Console", record: "Record", summary: dict[str, Any]) -> None:

@@ -1,0 +1,184 @@
+"""What a number was computed from, as a value with a short fingerprint; numbers compare only within one.
+
+What changes the *quantity* that is estimated enters the fingerprint: the extractor (its weights, layers,
+resizing, antialiasing, quantization, dtype), the very real samples and their number, the number of generated
+ones (FID is biased in both numbers), whether the weights are averaged, and from which statistics BatchNorm
+samples. What only changes the *draw* or its rounding is recorded beside it: names (two names may mean one
+set, one name two), the seed of the generated samples, how many batches BatchNorm's statistics come from,
+and library versions (else no two machines could compare).
+
+Reading and comparing need no torch.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from typing import Any
+
+from saddle.provenance import package_version
+
+LENGTH = 10  # hexadecimal digits of a fingerprint: 2⁴⁰ values, no collision among any runs one can make
+UNKNOWN = "unknown"  # of samples that come as files
+VERSIONS = ("saddle-gan", "torch", "torchvision", "torch-fidelity", "numpy", "pillow")  # that touch features
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How samples become features.
+
+    Args:
+        name: of the extractor.
+        weights_sha256: of the file of its weights; empty where it has none.
+        layers: role -> layer of the network, as text.
+        resize: what brings images to the network's size.
+        antialias: whether that resizing, where it shrinks, averages over the pixels it drops.
+        quantization: what happens to images before.
+        dtype: of the network's arithmetic.
+    """
+
+    name: str
+    layers: str
+    weights_sha256: str = ""
+    resize: str = "none"
+    antialias: bool = False
+    quantization: str = "none"
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Real:
+    """The real samples: where they come from, how many, and sha256 of what they are."""
+
+    name: str
+    num: int
+    sha256: str
+    resize: str = "none"  # of the files, before any extractor
+
+
+@dataclass(frozen=True)
+class Fake:
+    """The generated samples; what files do not tell is "unknown", a seed that files do not tell None."""
+
+    name: str
+    num: int
+    seed: int | None = None
+    averaging: str = UNKNOWN
+    batch_norm: str = UNKNOWN
+    batch_norm_batches: str = UNKNOWN
+    resize: str = "none"
+
+
+BESIDE = {"name", "seed", "batch_norm_batches"}  # of a side: told, but no part of the fingerprint
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a number was computed from."""
+
+    extraction: Extraction
+    real: Real
+    fake: Fake
+
+    @property
+    def fingerprint(self) -> str:
+        """Short name of everything that two numbers must share to be compared; see the module."""
+        return _short(
+            {"extraction": _what(self.extraction), "real": _what(self.real), "fake": _what(self.fake)}
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored beside the numbers, with the fingerprint first and versions last."""
+        return {
+            "fingerprint": self.fingerprint,
+            **asdict(self),
+            "versions": {package: package_version(package) for package in VERSIONS},
+        }
+
+
+def real_fingerprint(extraction: Extraction, real: Real, environment: Mapping[str, str]) -> str:
+    """The key under which features of real samples are kept: by content, never by a name.
+
+    Args:
+        environment: what moves the last digits of a feature, such as device and torch version. Numbers
+            compare across it, but a run repeated where it ran first gives its numbers back exactly.
+    """
+    return _short(
+        {"extraction": _what(extraction), "real": _what(real), "environment": dict(environment)}, length=32
+    )
+
+
+def group(protocols: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Fingerprint -> labels of the results that share it, both in order of appearance.
+
+    Args:
+        protocols: label of a result -> its protocol as stored, such as ``summary["protocol"]``. One without
+            a fingerprint is alone under its label.
+    """
+    groups: dict[str, list[str]] = {}
+    for label, protocol in protocols.items():
+        groups.setdefault(str(protocol.get("fingerprint") or f"none ({label})"), []).append(label)
+    return groups
+
+
+def same_protocol(protocols: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether numbers may be ranked: all have one and the same fingerprint."""
+    found = [protocol.get("fingerprint") for protocol in protocols]
+    return len({*found}) <= 1 and (len(found) <= 1 or None not in found)
+
+
+def must_be_comparable(
+    protocols: Mapping[str, Mapping[str, Any]], across_protocols: bool = False
+) -> str | None:
+    """Refuse to rank across fingerprints, unless told to.
+
+    Args:
+        protocols: label -> protocol as stored.
+        across_protocols: rank all the same.
+
+    Returns:
+        None if all compare; else, with ``across_protocols``, the sentence that must stand under the table.
+
+    Raises:
+        ValueError: more than one fingerprint, with what differs first.
+    """
+    if same_protocol(protocols.values()):
+        return None
+    groups = group(protocols)
+    labels = [members[0] for members in groups.values()]
+    differing = differences(protocols[labels[0]], protocols[labels[1]])
+    what = "; ".join(f"{path}: {a!r} in {labels[0]}, {b!r} in {labels[1]}" for path, a, b in differing[:3])
+    found = ", ".join(f"{fingerprint} ({len(members)})" for fingerprint, members in groups.items())
+    if across_protocols:
+        return f"These numbers are of {len(groups)} protocols and do not compare: {found}. {what}."
+    raise ValueError(
+        f"numbers to be ranked must share one protocol; got {len(groups)}: {found}. They differ in {what}. "
+        "Evaluate them alike, or say across_protocols=true to rank them all the same."
+    )
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(dotted path, value in first, value in second) of what enters the fingerprint and differs."""
+    found = []
+    for part in ("extraction", "real", "fake"):
+        a, b = first.get(part, {}), second.get(part, {})
+        for key in {**a, **b}:
+            if a.get(key) != b.get(key) and _enters(part, key):
+                found.append((f"{part}.{key}", a.get(key), b.get(key)))
+    if not found and first.get("fingerprint") != second.get("fingerprint"):  # stored by another version
+        return [("fingerprint", first.get("fingerprint"), second.get("fingerprint"))]
+    return found
+
+
+def _enters(part: str, key: str) -> bool:
+    return part == "extraction" or key not in BESIDE
+
+
+def _what(part: Extraction | Real | Fake) -> dict[str, Any]:
+    name = type(part).__name__.lower()
+    return {field.name: getattr(part, field.name) for field in fields(part) if _enters(name, field.name)}
+
+
+def _short(content: Mapping[str, Any], length: int = LENGTH) -> str:
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+    return sha256(text.encode()).hexdigest()[:length]

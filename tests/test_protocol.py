@@ -1,0 +1,123 @@
+"""A protocol's fingerprint: what moves it, what does not, and that nothing is ranked across two."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from saddle.protocol import (
+    Extraction,
+    Fake,
+    Protocol,
+    Real,
+    differences,
+    group,
+    must_be_comparable,
+    real_fingerprint,
+    same_protocol,
+)
+
+ONE = Protocol(
+    Extraction("network", "features: 2048", "ab12", "bilinear to 299x299", False, "uint8"),
+    Real("digits", 4000, "cd34"),
+    Fake("generator", 2000, 0, "exponential moving average", "standing statistics", "32 of 64"),
+)
+
+
+def changed(value: Any) -> Any:
+    """Another value of the same type; None is a seed."""
+    if isinstance(value, bool):
+        return not value
+    return (value or 0) + 1 if isinstance(value, int | None) else f"{value}, otherwise"
+
+
+PARTS = [
+    (part, field.name) for part in ("extraction", "real", "fake") for field in fields(getattr(ONE, part))
+]
+BESIDE = {("real", "name"), ("fake", "name"), ("fake", "seed"), ("fake", "batch_norm_batches")}
+
+
+def other(part: str, name: str) -> Protocol:
+    side = getattr(ONE, part)
+    return replace(ONE, **{part: replace(side, **{name: changed(getattr(side, name))})})
+
+
+@pytest.mark.parametrize(("part", "name"), PARTS)
+def test_the_fingerprint_moves_exactly_with_what_changes_the_quantity(part, name):
+    assert (other(part, name).fingerprint == ONE.fingerprint) == ((part, name) in BESIDE)
+
+
+def test_the_fingerprint_is_ten_digits_and_the_same_on_every_machine():
+    assert (
+        ONE.fingerprint == "41db6061af"
+    )  # pinned: a change of the rule parts all stored numbers from new ones
+
+
+def test_what_is_stored_holds_the_fingerprint_every_field_and_the_versions():
+    stored = ONE.to_dict()
+    assert next(iter(stored)) == "fingerprint"
+    assert stored["fingerprint"] == ONE.fingerprint
+    for part, name in PARTS:
+        assert stored[part][name] == getattr(getattr(ONE, part), name)
+    assert stored["versions"]["torch"]
+
+
+def test_the_real_sides_key_is_its_content_never_its_name():
+    here = {"device": "cpu"}
+    key = real_fingerprint(ONE.extraction, ONE.real, here)
+    assert real_fingerprint(ONE.extraction, replace(ONE.real, name="cifar10"), here) == key
+    assert real_fingerprint(ONE.extraction, replace(ONE.real, sha256="other"), here) != key
+    assert real_fingerprint(ONE.extraction, replace(ONE.real, num=5), here) != key
+    assert real_fingerprint(replace(ONE.extraction, weights_sha256="other"), ONE.real, here) != key
+    assert real_fingerprint(ONE.extraction, ONE.real, {"device": "cuda"}) != key
+
+
+def stored() -> dict[str, dict[str, Any]]:
+    return {
+        "a": ONE.to_dict(),
+        "b": other("fake", "seed").to_dict(),
+        "c": other("fake", "num").to_dict(),
+        "old": {"num_generated": 2000},
+    }
+
+
+def test_results_are_grouped_by_fingerprint_in_order_of_appearance():
+    found = stored()
+    assert group(found) == {
+        ONE.fingerprint: ["a", "b"],
+        found["c"]["fingerprint"]: ["c"],
+        "none (old)": ["old"],
+    }
+
+
+def test_only_one_and_the_same_fingerprint_is_the_same_protocol():
+    found = stored()
+    assert same_protocol([found["a"], found["b"]])
+    assert not same_protocol([found["a"], found["c"]])
+    assert not same_protocol([found["old"], found["old"]])  # who knows
+    assert same_protocol([found["old"]])
+    assert same_protocol([])
+
+
+def test_ranking_across_protocols_is_refused_with_what_differs_unless_told_to():
+    found = stored()
+    assert must_be_comparable({key: found[key] for key in "ab"}) is None
+    across = {key: found[key] for key in "abc"}
+    with pytest.raises(
+        ValueError, match=r"must share one protocol; got 2: .*fake.num: 2000 in a, 2001 in c\."
+    ):
+        must_be_comparable(across)
+    note = must_be_comparable(across, across_protocols=True)
+    assert note is not None
+    assert "2 protocols and do not compare" in note
+    assert "fake.num: 2000 in a, 2001 in c" in note
+
+
+def test_differences_name_what_enters_the_fingerprint_only():
+    found = stored()
+    assert differences(found["a"], found["c"]) == [("fake.num", 2000, 2001)]
+    assert ("extraction.dtype", "float32", "float64") in differences(
+        found["a"], {**found["a"], "extraction": {**found["a"]["extraction"], "dtype": "float64"}}
+    )
+    assert differences(found["a"], found["b"]) == []
+    assert differences(found["a"], found["old"])
