@@ -83,7 +83,7 @@ def leading_eigenvalues(
         values, vectors = eigs(counted.operator, which="LM", tol=tol, **options)
         residuals = []
         for value, vector in zip(values, vectors.T, strict=True):
-            image = counted.forward(vector.real) + 1j * counted.forward(vector.imag)
+            image = counted.forward(vector.real) + (1j * counted.forward(vector.imag) if value.imag else 0)
             residuals.append(np.linalg.norm(image - value * vector) / np.linalg.norm(vector) / abs(value))
         return torch.from_numpy(values), torch.tensor(residuals, dtype=torch.float64)
 
