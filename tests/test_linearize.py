@@ -1,11 +1,12 @@
 """Linearization: published Jacobians, the spectral radius of every dynamics' step, and Adam's step."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from oracles import (
@@ -34,6 +35,7 @@ from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, Game
 from saddle.generator_regularizers import nagarajan_kolter
 from saddle.linearize import Map, game_field, game_gradient, jacobian, products, training_rounds
 from saddle.losses import Minimax, NonSaturating, Wasserstein
+from saddle.models.normalization import SpectralNorm
 from saddle.network import Network
 from saddle.optimizers import SGD, Adam, OptimisticAdam, RMSProp
 from saddle.regularizers import r1, wgan_gp
@@ -120,6 +122,20 @@ def test_float64_on_request_from_players_and_batches_in_float32():
     assert found.dtype == torch.float64
     assert_close(found, jacobian_by_hand(torch.cat(game.init()).double(), wide), **EXACT)
     assert jacobian(game_gradient(game, game.init(), [batch])).dtype == torch.float32
+
+
+def test_the_memory_of_the_games_parts_is_held_and_cast_too():
+    torch.set_default_dtype(torch.float32)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        critic = nn.Sequential(SpectralNorm(nn.Linear(1, 3)), nn.Tanh(), nn.Linear(3, 1), nn.Flatten(0))
+    game = replace(small_game(), discriminator=Network(critic))
+    game = game.remember(game.init_memory(game.init()))
+    at = game_gradient(game, game.init(), [small_batch()], torch.float64)
+    steps = 1e-5 * torch.eye(len(at.point), dtype=torch.float64)
+    columns = [(at.function(at.point + d) - at.function(at.point - d)) / 2e-5 for d in steps]
+    # round-off eps/h = 2e-11, truncation h² = 1e-10 times third derivatives of order 1
+    assert_close(jacobian(at), torch.stack(columns, 1).detach(), rtol=0, atol=1e-8)
 
 
 # ---- steps: the table of the bilinear game, s = ησ
