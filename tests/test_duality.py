@@ -84,12 +84,12 @@ def test_the_gap_of_a_bilinear_game_on_balls_is_its_closed_form():
 
 @pytest.mark.parametrize("loss", [Minimax(), NonSaturating()], ids=["minimax", "non-saturating"])
 def test_the_gap_of_the_dirac_gan_closes_at_its_equilibrium_and_not_beside_it(loss):
-    """Whatever G's own loss: M is −L_D. At θ = 1, M(ψ) = log σ(0) + log σ(−ψ) grows to −log 2 + 0."""
+    """Whatever G's own loss: M is −L_D. At θ = 1, M(ψ) = log σ(0) + log σ(−ψ) − ½γψ²."""
     game = dirac_gan(loss, {"r1": partial(r1, gamma=0.5)}, (0.0, 0.0))
     assert_close(gap_of(game, dirac_batch(), num_steps=100).gap, 0.0, atol=1e-15, rtol=0)
     beside = dirac_gan(loss, {"r1": partial(r1, gamma=0.5)}, (1.0, 0.0))
     found = gap_of(beside, dirac_batch(), num_steps=300)
-    # D' solves σ(ψ) = −γψ on logits ψθ: by bisection ψ = −0.7412…
+    # D' solves σ(ψ) = −γψ at θ = 1: by bisection
     low, high = -2.0, 0.0
     for _ in range(60):
         middle = (low + high) / 2

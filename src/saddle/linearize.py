@@ -170,7 +170,7 @@ def products(at: Map) -> Products:
     """u -> Ju and u -> Jᵀu at the point, at the price of one backward pass each.
 
     Ju is the transpose of the linear map u ↦ Jᵀu. Both graphs are recorded once and kept in memory: a product
-    takes a tenth of the time of a fresh ``torch.func.jvp``.
+    takes 0.6 of the time of a fresh ``torch.func.jvp`` (fully connected pair, 10⁵ numbers).
 
     Raises (when called): ValueError if a product is not finite.
     """
