@@ -262,7 +262,8 @@ def test_a_run_can_be_measured_through_other_features():
     words = "features@metrics.features=flatten", "~metrics.measures.logits", "metrics.floors={}"
     other, flat = measured(composed("data=digits", "model=mlp8", *words))
     assert flat["fid"] != values["fid"]
-    protocols = [one.evaluator.protocol(one.dataset, one.sampler, one.averaging) for one in (experiment, other)]
+    both = experiment, other
+    protocols = [one.evaluator.protocol(one.dataset, one.sampler, one.averaging) for one in both]
     assert protocols[0]["fingerprint"] != protocols[1]["fingerprint"]
 
 
