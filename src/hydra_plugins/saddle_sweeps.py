@@ -63,13 +63,17 @@ def _num_values(override: Override) -> int:
     if not override.is_sweep_override():
         return 1
     if not override.is_discrete_sweep():
-        raise HydraException(f"a sweep must list its values; got {override.input_line}. Use a,b,c or range(n).")
+        raise HydraException(
+            f"a sweep must list its values; got {override.input_line}. Use a,b,c or range(n)."
+        )
     value = override.value()
     if isinstance(value, RangeSweep):
         assert value.start is not None
         assert value.stop is not None
         if value.step == 0:
-            raise HydraException(f"the step of a range must not be 0; got {override.input_line}. Give another.")
+            raise HydraException(
+                f"the step of a range must not be 0; got {override.input_line}. Give another."
+            )
         return max(0, math.ceil((value.stop - value.start) / value.step))
     return sum(1 for _ in override.sweep_iterator())
 

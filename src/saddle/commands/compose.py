@@ -22,7 +22,17 @@ from saddle.randomness import seed_of
 from saddle.sweeps.names import OF_THE_SWEEP
 
 # keys that neither change the numbers of a run nor tell two questions apart
-NOT_THE_EXPERIMENT = ("seed", "name", "tags", "logger", "resume", "on_divergence", "debug", "trainer", *OF_THE_SWEEP)
+NOT_THE_EXPERIMENT = (
+    "seed",
+    "name",
+    "tags",
+    "logger",
+    "resume",
+    "on_divergence",
+    "debug",
+    "trainer",
+    *OF_THE_SWEEP,
+)
 
 
 class Experiment(NamedTuple):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from saddle.sweeps.jobs import LOCK, Child, Job, Outcome, outcome, run, settled, start, take_lock
+from saddle.sweeps.jobs import LOCK, Child, Job, Outcome, begin, outcome, run, settled, take_lock
 
 Events = Iterator[tuple[Job, Outcome | None]]
 PAUSE = 0.05  # seconds between two looks at what runs
@@ -74,13 +74,13 @@ class Processes:
                     if len(running) >= self.jobs:
                         break
                     job = waiting.popleft()
-                    if (lock := take_lock(job.directory / LOCK)) is None:
+                    begun = begin(job, environment, dealt)
+                    if begun is None:
                         waiting.append(job)
-                    elif found := settled(job):
-                        lock.close()
-                        yield job, found
+                    elif isinstance(begun, Outcome):
+                        yield job, begun
                     else:
-                        running.append(start(job, lock, environment, dealt))
+                        running.append(begun)
                         yield job, None
                 if stop.count > asked:
                     asked = stop.count
@@ -112,7 +112,9 @@ class Joblib:
 
         work = joblib.delayed(_numbered)
         environment, dealt = threads(min(self.jobs, len(jobs) or 1)), gpus()
-        parallel = joblib.Parallel(self.jobs, backend=self.backend, return_as="generator_unordered", batch_size=1)
+        parallel = joblib.Parallel(
+            self.jobs, backend=self.backend, return_as="generator_unordered", batch_size=1
+        )
         left = {job.number: job for job in jobs}
         stop.raises = True
         try:
@@ -170,7 +172,9 @@ class Submitit:
             with executor.batch():
                 return [executor.submit(_Requeued(), job, *told) for job in some]
 
-        yield from _polled(jobs, self.jobs or len(jobs), submit, _done, lambda submitted: submitted.cancel(), stop)
+        yield from _polled(
+            jobs, self.jobs or len(jobs), submit, _done, lambda submitted: submitted.cancel(), stop
+        )
 
 
 @dataclass(frozen=True)
@@ -252,4 +256,3 @@ def _ended(jobs: Any) -> Events:
             time.sleep(PAUSE)
         lock.close()
         yield job, settled(job) or STOPPED
-

@@ -11,7 +11,7 @@ from saddle.records import atomic_write
 from saddle.sweeps.jobs import Job, Outcome
 
 COLUMNS = ("number", "status", "exit_status", "seconds", "directory", "words", "message")
-EVERY = 1.0  # seconds between two writings: 10,000 jobs make a megabyte
+LARGE, EVERY = 1000, 1.0  # above so many jobs, seconds between two writings: 10,000 jobs make a megabyte
 
 
 class Index:
@@ -27,7 +27,7 @@ class Index:
 
     def note(self, job: Job, state: Outcome | None) -> None:
         self.states[job.number] = state
-        if time.monotonic() - self._written > EVERY:
+        if len(self.jobs) <= LARGE or time.monotonic() - self._written > EVERY:
             self.write()
 
     def write(self) -> None:

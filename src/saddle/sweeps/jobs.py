@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -83,11 +84,27 @@ def take_lock(path: Path) -> BinaryIO | None:
     return file
 
 
-def start(job: Job, lock: BinaryIO, environment: Mapping[str, str], gpus: Sequence[str] = ()) -> Child:
-    """Begin the job, or go on with it where its record stopped; its process takes over the lock.
+def begin(job: Job, environment: Mapping[str, str], gpus: Sequence[str] = ()) -> Child | Outcome | None:
+    """Begin the job, or go on with it where its record stopped.
 
-    A GPU that no other job has is dealt to it; where there are more jobs than GPUs, they share.
+    Args:
+        environment: variables that its process is given beside our own.
+        gpus: one that no other job has is dealt to it; where there are more jobs than GPUs, they share.
+
+    Returns:
+        Its process; or how it ended, if that is so already or it cannot be begun; or None while another
+        process runs it.
     """
+    try:
+        if (lock := take_lock(job.directory / LOCK)) is None:
+            return None
+        with lock:  # which the process holds on to
+            return settled(job) or _start(job, lock, environment, gpus)
+    except OSError as error:
+        return Outcome("failed", 1, f"cannot be begun: {error}. Mend that, and give the same command again.")
+
+
+def _start(job: Job, lock: BinaryIO, environment: Mapping[str, str], gpus: Sequence[str]) -> Child:
     if _summary(job) is None:  # killed while its record was being made: nothing in it is worth keeping
         for path in job.directory.iterdir():
             if path.name not in (LOCK, LOG):
@@ -97,16 +114,17 @@ def start(job: Job, lock: BinaryIO, environment: Mapping[str, str], gpus: Sequen
         words = [f"resume={quoted(job.directory)}", *(w for w in job.words if key(w) in BESIDE_RESUME)]
         words += [word for word in job.words if key(word).startswith("hydra")]
     line = [*job.program, *words, f"hydra.run.dir={quoted(job.directory)}", "hydra.mode=RUN"]
-    kept = [lock]
     ours = {**os.environ, **environment, "SADDLE_PARENT": str(os.getpid())}
     ours.pop("WANDB_RUN_ID", None)  # of a sweep's agent: meant for one run
-    if gpus:
-        leases = ((gpu, take_lock(job.directory.parent / f".gpu-{gpu}")) for gpu in gpus)
-        gpu, lease = next(((gpu, lease) for gpu, lease in leases if lease), (None, None))
-        kept += [lease] if lease else []
-        ours["CUDA_VISIBLE_DEVICES"] = gpu or gpus[job.number % len(gpus)]
-    with open(job.directory / LOG, "ab") as log:
-        began = log.tell()
+    with ExitStack() as stack:
+        kept = [lock]
+        if gpus:
+            leases = ((gpu, take_lock(job.directory.parent / f".gpu-{gpu}")) for gpu in gpus)
+            gpu, lease = next(((gpu, lease) for gpu, lease in leases if lease), (None, None))
+            kept += [stack.enter_context(lease)] if lease else []
+            ours["CUDA_VISIBLE_DEVICES"] = gpu or gpus[job.number % len(gpus)]
+        log = stack.enter_context(open(job.directory / LOG, "ab"))
+        log_start = log.tell()
         process = subprocess.Popen(
             line,
             env=ours,
@@ -114,22 +132,16 @@ def start(job: Job, lock: BinaryIO, environment: Mapping[str, str], gpus: Sequen
             stdout=log,
             stderr=subprocess.STDOUT,
             pass_fds=[file.fileno() for file in kept],
-            start_new_session=True,  # Ctrl-C in a terminal reaches the sweep alone, which then asks its jobs to stop
+            start_new_session=True,  # Ctrl-C in a terminal reaches the sweep alone, which asks its jobs
         )
-    for file in kept:
-        file.close()
-    return Child(job, process, began, time.monotonic())
+    return Child(job, process, log_start, time.monotonic())
 
 
 def run(job: Job, environment: Mapping[str, str], gpus: Sequence[str] = ()) -> Outcome:
     """Run a job to its end, on whatever machine this is called; waits for another process that runs it."""
-    while (lock := take_lock(job.directory / LOCK)) is None:
+    while (begun := begin(job, environment, gpus)) is None:
         time.sleep(0.5)
-    if found := settled(job):
-        lock.close()
-        return found
-    child = start(job, lock, environment, gpus)
-    return outcome(child, child.process.wait())
+    return begun if isinstance(begun, Outcome) else outcome(begun, begun.process.wait())
 
 
 def outcome(child: Child, exit_status: int) -> Outcome:

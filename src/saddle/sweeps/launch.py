@@ -130,7 +130,8 @@ def _report(console: Console, index: Index, outcomes: Mapping[Job, Outcome]) -> 
         f"index:   {index.path}",
     ]
     if any(found.status not in ("finished", "diverged") for found in outcomes.values()) or waiting:
-        lines.append("The same command goes on: it leaves finished jobs alone, resumes and retries the others.")
+        lines.append(
+            "The same command goes on: it leaves finished jobs alone, resumes and retries the others."
+        )
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-

@@ -66,4 +66,8 @@ def job_folders(sweep: Path, jobs: Sequence[Sequence[str]]) -> list[Path]:
 
 def quoted(value: object) -> str:
     """A value that Hydra's override grammar reads back as this very text."""
-    return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value)) + "'"
+    return (
+        "'"
+        + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value))
+        + "'"
+    )
