@@ -97,7 +97,7 @@ class SweepLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Raises SystemExit with ``launch``'s status if that is not 0, so that no job is lost to an exception."""
+        """Raises SystemExit with the status of ``launch`` if that is not 0."""
         from saddle.commands.entry import Refused
         from saddle.sweeps.jobs import Job
         from saddle.sweeps.launch import launch

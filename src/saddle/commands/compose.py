@@ -22,17 +22,9 @@ from saddle.randomness import seed_of
 from saddle.sweeps.names import OF_THE_SWEEP
 
 # keys that neither change the numbers of a run nor tell two questions apart
-NOT_THE_EXPERIMENT = (
-    "seed",
-    "name",
-    "tags",
-    "logger",
-    "resume",
-    "on_divergence",
-    "debug",
-    "trainer",
-    *OF_THE_SWEEP,
-)
+OF_THE_RUN = ("seed", "name", "tags", "logger", "resume", "on_divergence", "debug", "trainer")
+OF_THE_RUN = ("seed", "name", "tags", "logger", "resume", "on_divergence", "debug", "trainer")
+NOT_THE_EXPERIMENT = (*OF_THE_RUN, *OF_THE_SWEEP)
 
 
 class Experiment(NamedTuple):

@@ -1,7 +1,8 @@
 """Where the jobs of a sweep run. Each executor is a choice of ``conf/hydra/launcher``.
 
-An executor takes jobs and yields (job, None) when one begins, where it can know that, and (job, outcome) when one
-ends, in any order. Asked to stop, it begins no more jobs, asks those that run to save and end, and waits.
+An executor takes jobs and yields (job, None) when one begins, where it can know that, and (job, outcome)
+when one ends, in any order. Asked to stop, it begins no more jobs, asks those that run to save and end, and
+waits.
 """
 
 import os
@@ -10,11 +11,11 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from saddle.sweeps.jobs import LOCK, Child, Job, Outcome, begin, outcome, run, settled, take_lock
+from saddle.sweeps.jobs import LOCK, LOG, Child, Job, Outcome, begin, outcome, run, settled, take_lock
 
 Events = Iterator[tuple[Job, Outcome | None]]
 PAUSE = 0.05  # seconds between two looks at what runs
@@ -172,9 +173,7 @@ class Submitit:
             with executor.batch():
                 return [executor.submit(_Requeued(), job, *told) for job in some]
 
-        yield from _polled(
-            jobs, self.jobs or len(jobs), submit, _done, lambda submitted: submitted.cancel(), stop
-        )
+        yield from _polled(jobs, self.jobs or len(jobs), submit, _done, _cancel, stop)
 
 
 @dataclass(frozen=True)
@@ -214,6 +213,11 @@ class Ray:
             ray.shutdown()
 
 
+def _cancel(submitted: Any) -> None:
+    submitted.cancel()
+    submitted.wait()
+
+
 def _done(future: Any) -> Outcome | None:
     """The outcome of a future of submitit's or ray's, once it is there."""
     if not future.done():
@@ -249,10 +253,11 @@ def _polled(
     yield from _ended([job for job, _ in running])
 
 
-def _ended(jobs: Any) -> Events:
-    """Jobs whose workers were stopped, once their processes have saved and are gone."""
+def _ended(jobs: Iterable[Job]) -> Events:
+    """Jobs whose workers were stopped, once their processes have saved and are gone; not those never begun."""
     for job in jobs:
         while (lock := take_lock(job.directory / LOCK)) is None:
             time.sleep(PAUSE)
         lock.close()
-        yield job, settled(job) or STOPPED
+        if (job.directory / LOG).exists():
+            yield job, settled(job) or STOPPED

@@ -141,7 +141,14 @@ def run(job: Job, environment: Mapping[str, str], gpus: Sequence[str] = ()) -> O
     """Run a job to its end, on whatever machine this is called; waits for another process that runs it."""
     while (begun := begin(job, environment, gpus)) is None:
         time.sleep(0.5)
-    return begun if isinstance(begun, Outcome) else outcome(begun, begun.process.wait())
+    if isinstance(begun, Outcome):
+        return begun
+    try:
+        return outcome(begun, begun.process.wait())
+    except BaseException:  # the executor stops its workers
+        begun.process.terminate()
+        begun.process.wait()
+        raise
 
 
 def outcome(child: Child, exit_status: int) -> Outcome:

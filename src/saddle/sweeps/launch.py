@@ -51,7 +51,7 @@ def launch(folder: Path, jobs: Sequence[Job], executor: Executor) -> int:
     """Run all jobs that have not ended before.
 
     Returns:
-        Exit status: 0 if every job ended with 0, 1 if any did not, 128 + n if the sweep was stopped by signal n.
+        Exit status: 0 if every job ended with 0, 1 if any did not, 128 + n if stopped by signal n.
 
     Raises:
         ValueError: another process is running this sweep.
@@ -130,8 +130,6 @@ def _report(console: Console, index: Index, outcomes: Mapping[Job, Outcome]) -> 
         f"index:   {index.path}",
     ]
     if any(found.status not in ("finished", "diverged") for found in outcomes.values()) or waiting:
-        lines.append(
-            "The same command goes on: it leaves finished jobs alone, resumes and retries the others."
-        )
+        lines.append("The same command goes on: finished jobs are left alone, others resumed or retried.")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -42,8 +42,8 @@ def slug(words: Iterable[str], length: int = 100) -> str:
 def job_folders(sweep: Path, jobs: Sequence[Sequence[str]]) -> list[Path]:
     """One folder a job: the words in which it differs from the others, and its digest.
 
-    Only the digest counts: where the sweep's folder already holds one that ends with it, that is the job's, so
-    a sweep that is widened finds the jobs it had before.
+    Only the digest counts: where the sweep's folder already holds one that ends with it, that is the job's,
+    so a sweep that is widened finds the jobs it had before.
 
     Raises:
         ValueError: two jobs are the same.
@@ -66,8 +66,6 @@ def job_folders(sweep: Path, jobs: Sequence[Sequence[str]]) -> list[Path]:
 
 def quoted(value: object) -> str:
     """A value that Hydra's override grammar reads back as this very text."""
-    return (
-        "'"
-        + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value))
-        + "'"
-    )
+    # backslashes count only before a quote, where they and the quote are escaped
+    inside = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), str(value))
+    return f"'{inside}'"
