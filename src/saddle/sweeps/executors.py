@@ -254,7 +254,7 @@ def _polled(
 
 
 def _ended(jobs: Iterable[Job]) -> Events:
-    """Jobs whose workers were stopped, once their processes have saved and are gone; not those never begun."""
+    """Jobs whose workers were stopped, once their processes have saved and are gone; none never begun."""
     for job in jobs:
         while (lock := take_lock(job.directory / LOCK)) is None:
             time.sleep(PAUSE)

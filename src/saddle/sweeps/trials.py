@@ -126,9 +126,10 @@ def search(
     """
     running: dict[int, tuple[Trial, Child, bool]] = {}  # by number; whether it was pruned
     environment, dealt, full, asked = threads(jobs), gpus(), False, 0
+    study._thread_local.in_optimize_loop = True  # else a sampler with a last trial, such as a grid's, raises
     try:
         while True:
-            while len(running) < jobs and not stop.count and not full:
+            while len(running) < jobs and not (stop.count or full or study._stop_flag):
                 if (trial := _next(study, question, folder, worker, running)) is None:
                     break
                 job = _job(trial, question, folder)
