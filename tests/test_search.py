@@ -35,7 +35,7 @@ def close(status, code):
 signal.signal(signal.SIGTERM, lambda *_: close("interrupted", 143))
 if "resume" not in words:
     record.append(3, {"eval/kl": x, "eval/modes": -x})
-if x > 10:
+if x > 10 and "resume" not in words:
     time.sleep(60)  # until it is pruned
 record.append(9, {"eval/kl": math.nan if x == 2 else x * x, "eval/modes": 8 - x})
 close("diverged" if x == 3 else "finished", int(x == 3))
@@ -115,6 +115,27 @@ def test_a_trial_whose_worker_is_gone_is_resumed_by_the_next(tmp_path):
     assert [trial.state.name for trial in one.trials] == ["COMPLETE"]
     with (another := enrol(tmp_path)).lock:
         assert another.number == 3  # no number is used twice
+
+
+class StopOnceARunHasBegun(StopOnSignal):
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def count(self) -> int:
+        return int(any(self.folder.glob("*/summary.json")))
+
+
+def test_a_search_that_is_stopped_lets_its_runs_save_and_the_next_goes_on_with_them(tmp_path):
+    choices = [20.0]
+    one, asked = study(tmp_path, choices, "minimize"), question(1, "kl", choices=choices)
+    worker = enrol(tmp_path)
+    with worker.lock:
+        assert [*trials.search(one, asked, tmp_path, worker, 1, StopOnceARunHasBegun(tmp_path))] == []
+    assert [trial.state.name for trial in one.trials] == ["RUNNING"]
+    (ended,) = run(one, asked, tmp_path)
+    assert (ended.number, ended.state, ended.values) == (0, "complete", [400.0])
+    assert [row.step for row in open_record(ended.job.directory).rows()] == [3, 3, 9, 9]  # it was resumed
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ def test_other_executors_report_what_processes_report(tmp_path, executor):
 @pytest.mark.slow
 def test_a_ray_cluster_runs_the_jobs(tmp_path):
     pytest.importorskip("ray", reason="ray is not installed: pip install 'saddle-gan[ray]'")
-    executor = Ray(2, init={"num_cpus": 2, "include_dashboard": False, "log_to_driver": False})
+    executor = Ray(2)
     script = (
         "import sys; from pathlib import Path; from test_sweeps import *\n"
         f"folder = Path({str(tmp_path)!r})\n"

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from saddle.sweeps.jobs import LOCK, LOG, Child, Job, Outcome, begin, outcome, run, settled, take_lock
 
 Events = Iterator[tuple[Job, Outcome | None]]
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PAUSE = 0.05  # seconds between two looks at what runs
 STOPPED = Outcome("interrupted", 128 + signal.SIGTERM, "stopped with the sweep")
 
@@ -36,8 +37,7 @@ class Executor(Protocol):
 def threads(jobs: int) -> dict[str, str]:
     """Environment in which each of so many jobs takes its share of this machine's cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return {name: os.environ.get(name) or str(max(1, cores // jobs)) for name in names}
+    return {name: os.environ.get(name) or str(max(1, cores // jobs)) for name in THREADS}
 
 
 def gpus() -> list[str]:
@@ -178,19 +178,19 @@ class Submitit:
 
 @dataclass(frozen=True)
 class Ray:
-    """A ray cluster, for many machines with one file system; without an address it is begun on this one.
+    """A ray cluster, for many machines with one file system.
 
     Args:
         jobs: at most so many at a time.
+        address: of the cluster, or "auto" for the one that this machine is part of; None begins one here.
         num_cpus: cores, and threads, of each job.
         num_gpus: GPUs of each job; ray deals them.
-        init: arguments of ``ray.init``, such as ``address: auto``.
     """
 
     jobs: int
+    address: str | None = None
     num_cpus: int = 1
     num_gpus: float = 0
-    init: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         must_be_positive(self.jobs)
@@ -198,9 +198,12 @@ class Ray:
     def __call__(self, jobs: Sequence[Job], stop: Stop) -> Events:
         import ray
 
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        environment = dict.fromkeys(names, str(self.num_cpus))
-        ray.init(**self.init)
+        environment = dict.fromkeys(THREADS, str(self.num_cpus))
+        if self.address is None:
+            here: dict[str, Any] = {"num_cpus": self.jobs * self.num_cpus, "include_dashboard": False}
+            ray.init("local", log_to_driver=False, **here)
+        else:
+            ray.init(self.address, log_to_driver=False)
         try:
             # a worker that has died has not lost the run: it is resumed elsewhere
             remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=3)(run)
