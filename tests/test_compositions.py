@@ -27,7 +27,7 @@ PAIRS = [("ring8", "mlp"), ("digits", "mlp8"), ("mnist5k", "mlp28"), ("mnist5k",
 
 
 def choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    return sorted(path.stem for path in (CONF / group).rglob("*.yaml"))
 
 
 def defaults(path: Path) -> dict[str, Any]:
@@ -329,12 +329,16 @@ def test_a_runs_group_in_a_tracker_is_its_question_without_the_seed():
 
 def test_every_group_is_under_test_here():
     # experiment has a test of its own above; data choose the metrics
-    tested = {*TOP, *(group for group, _ in PARTS), "metrics", "features"}
+    # hydra: test_sweeps.py; search: test_search.py; sweep: test_wandb_sweeps.py
+    elsewhere = {"hydra", "search", "sweep"}
+    tested = {*TOP, *(group for group, _ in PARTS), "metrics", "features", *elsewhere}
     assert {*GROUPS} == tested
 
 
 def test_a_conf_file_is_not_silently_ignored():
     # every file is a choice of a group or one of the commands' own
-    assert {path.stem for path in CONF.glob("*")} - {*GROUPS} == {"train", "evaluate", "sample"}
+    assert {path.stem for path in CONF.glob("*.yaml")} == {"train", "evaluate", "sample", "search"}
+    assert not [path for path in CONF.iterdir() if path.is_file() and path.suffix != ".yaml"]
     assert not [path for path in CONF.rglob("*") if path.is_file() and path.suffix != ".yaml"]
-    assert not [path for group in GROUPS for path in (CONF / group).iterdir() if not Path(path).is_file()]
+    flat = {*GROUPS} - {"hydra"}  # whose groups are Hydra's own
+    assert not [path for group in flat for path in (CONF / group).iterdir() if not Path(path).is_file()]

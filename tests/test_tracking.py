@@ -199,8 +199,8 @@ def test_without_a_logger_the_record_is_the_same(command, tmp_path):
     assert {path.name for path in first.directory.iterdir() if path.is_dir()} == {"checkpoints", "samples"}
 
 
-def test_every_job_of_a_sweep_has_its_own_run(command, tmp_path):
-    assert command("-m", *POINTS, "seed=0,1", "hydra.sweep.dir=sweep") == 0
+def test_every_job_of_a_sweep_in_one_process_has_its_own_run(command, tmp_path):
+    assert command("-m", *POINTS, "seed=0,1", "hydra/launcher=basic", "hydra.sweep.dir=sweep") == 0
     runs = [messages(open_record(tmp_path / "sweep" / job), "run")[0] for job in ("0", "1")]
     assert runs[0].run_id != runs[1].run_id
     assert runs[0].run_group == runs[1].run_group

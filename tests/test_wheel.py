@@ -49,11 +49,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_carries_all_of_conf_and_the_weights(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {*archive.namelist()}
-    for top, inside in (("conf", "saddle/conf"), ("src/saddle", "saddle")):
+    for top, inside in (
+        ("conf", "saddle/conf"),
+        ("src/saddle", "saddle"),
+        ("src/hydra_plugins", "hydra_plugins"),
+    ):
         for path in (REPOSITORY / top).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 assert f"{inside}/{path.relative_to(REPOSITORY / top)}" in names
-    strangers = {name.split("/")[0] for name in names} - {"saddle"}
+    strangers = {name.split("/")[0] for name in names} - {"saddle", "hydra_plugins"}
     assert all(name.endswith(".dist-info") for name in strangers), strangers
 
 

@@ -15,9 +15,12 @@ from saddle.game import Game, Players
 from saddle.module import GANModule
 from saddle.network import Network
 from saddle.randomness import seed_of
+from saddle.sweeps.names import OF_THE_SWEEP
 
 # keys that neither change the numbers of a run nor tell two questions apart
-NOT_THE_EXPERIMENT = ("seed", "name", "tags", "logger", "resume", "on_divergence", "debug", "trainer")
+OF_THE_RUN = ("seed", "name", "tags", "logger", "resume", "on_divergence", "debug", "trainer")
+OF_THE_RUN = ("seed", "name", "tags", "logger", "resume", "on_divergence", "debug", "trainer")
+NOT_THE_EXPERIMENT = (*OF_THE_RUN, *OF_THE_SWEEP)
 
 
 class Experiment(NamedTuple):

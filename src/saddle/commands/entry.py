@@ -1,6 +1,7 @@
 """How a command begins and how it refuses: one message, exit status 2, nothing left behind."""
 
 import difflib
+import errno
 import os
 import re
 import sys
@@ -17,6 +18,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from saddle.sweeps.jobs import NO_ROOM
+from saddle.sweeps.names import sweep_name
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class Refused(ValueError):
     """What the user asked for cannot be done; the message says what must hold, what was got, what to do."""
@@ -31,6 +37,7 @@ def config_directory() -> Path:
 def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     """Compose ``config_name`` from the command line and do ``task``; exits 2 on refused input."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors on to us; Hydra's own report exits 1
+    OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
     began = False
 
     def begin(config: DictConfig) -> Any:
@@ -53,6 +60,8 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         message = str(error).strip().partition("\nConfig search path:")[0]
         _refuse(error, message + _nearest(message, config_name))
     except OSError as error:
+        if began and error.errno in FULL:
+            _out_of_room(error)
         if began:
             raise  # a fault in the run itself
         must = "the run directory must be one that can be made and written"
@@ -64,6 +73,17 @@ def _refuse(error: Exception, message: str) -> NoReturn:
         raise error
     print(f"saddle: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def _out_of_room(error: OSError) -> NoReturn:
+    """Exit with ``NO_ROOM``, also where the message itself finds no room."""
+    message = f"saddle: no room left on the disk: {error}. Make room, then go on with resume=DIRECTORY."
+    try:
+        print(message, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    except OSError:  # they go to a file on that disk; Python would fail again at its end
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    sys.exit(NO_ROOM)
 
 
 @contextmanager

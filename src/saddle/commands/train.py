@@ -1,6 +1,7 @@
 """``saddle-train``: one run, from a configuration to a record that can be judged."""
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -101,14 +102,16 @@ def _begin(config: DictConfig) -> Run:
     from saddle import records, tracking
     from saddle.commands.compose import assemble
     from saddle.provenance import provenance
+    from saddle.sweeps.names import OF_THE_SWEEP
 
-    own = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
-    assert isinstance(own, DictConfig)
+    content: Any = OmegaConf.to_container(config, resolve=True)
+    own = OmegaConf.create({key: value for key, value in content.items() if key not in OF_THE_SWEEP})
     _check_trainer(own)
     if "wandb" in own.logger:
         tracking.must_have_wandb_key(own.logger.mode)
     experiment = assemble(own)
-    identity = {"run_id": token_hex(4)}  # in the tracker, where a resumed run goes on under it
+    # in the tracker, where a resumed run goes on under it; an agent of a W&B sweep has chosen it already
+    identity = {"run_id": os.environ.get("WANDB_RUN_ID") or token_hex(4)}
     origin = provenance(sys.argv, experiment.dataset.digest())
     directory = Path(HydraConfig.get().runtime.output_dir)
     return Run(records.create(directory, OmegaConf.to_yaml(own), identity | origin), own, experiment, {})
