@@ -1,12 +1,11 @@
 """From a configuration to the objects of a run, checked against each other before anything starts."""
 
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -18,10 +17,8 @@ from saddle.execution import Dynamics
 from saddle.game import AUTOGRAD, Calculus, Function, Game
 from saddle.module import GANModule
 from saddle.network import Network
+from saddle.questions import config_hash as config_hash
 from saddle.randomness import seed_of
-
-# keys that neither change the numbers of a run nor tell two questions apart
-NOT_THE_EXPERIMENT = ("seed", "name", "tags", "logger", "resume", "on_divergence", "debug", "trainer")
 
 
 class Experiment(NamedTuple):
@@ -79,15 +76,6 @@ def assemble(config: DictConfig) -> Experiment:
     evaluator = Evaluator(**metrics)
     evaluator.features(dataset.train[:2])  # refuses data that it cannot see
     return Experiment(dataset, game, dynamics, average, module, sampler, evaluator)
-
-
-def config_hash(config: DictConfig) -> str:
-    """Short name of the question that a run asks: its configuration without the seed."""
-    content = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(content, dict)
-    question = {key: value for key, value in content.items() if key not in NOT_THE_EXPERIMENT}
-    text = OmegaConf.to_yaml(OmegaConf.create(question), sort_keys=True)
-    return sha256(text.encode()).hexdigest()[:10]
 
 
 def _check_numbers(config: DictConfig) -> None:

@@ -99,6 +99,7 @@ def _begin(config: DictConfig) -> Run:
     from saddle import records, tracking
     from saddle.commands.compose import assemble
     from saddle.provenance import provenance
+    from saddle.questions import chosen, config_hash
 
     own = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
     assert isinstance(own, DictConfig)
@@ -106,7 +107,11 @@ def _begin(config: DictConfig) -> Run:
     if "wandb" in own.logger:
         tracking.must_have_wandb_key(own.logger.mode)
     experiment = assemble(own)
-    identity = {"run_id": token_hex(4)}  # in the tracker, where a resumed run goes on under it
+    identity: dict[str, Any] = {
+        "run_id": token_hex(4),  # in the tracker, where a resumed run goes on under it
+        "group": config_hash(own),  # there too, so that a comparison finds it by that name
+        "choices": chosen(HydraConfig.get().runtime.choices),
+    }
     origin = provenance(sys.argv, experiment.dataset.digest())
     directory = Path(HydraConfig.get().runtime.output_dir)
     return Run(records.create(directory, OmegaConf.to_yaml(own), identity | origin), own, experiment, {})
