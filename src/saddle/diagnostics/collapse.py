@@ -30,7 +30,8 @@ def collapse_step(
     A metric better low has collapsed once it ends more than a quarter above its best (of what `NEAR_ZERO`
     says for metrics that a perfect sampler brings to zero), one better high once it ends below three
     quarters of it. For diversity only evaluations of like quality count, as the noise of an untrained
-    generator can have a high recall. Fewer than three evaluations are no course, and never a collapse.
+    generator can have a high recall. Fewer than three evaluations of quality are no course, and never a
+    collapse.
 
     Args:
         name: of the metric, without ``eval/``.
@@ -40,7 +41,7 @@ def collapse_step(
     found = {metric: _finite(values) for metric, values in metrics.items()}
     values = found.get(name, {})
     quality = next((metric for metric in (*QUALITY, *found) if _leads(metric, found, higher_is_better)), None)
-    if quality is None or len(values) < MIN_EVALUATIONS or len(found[quality]) < MIN_EVALUATIONS:
+    if quality is None or not values or len(found[quality]) < MIN_EVALUATIONS:
         return None
     considered = values
     if name in (*FRACTIONS, *COUNTS) and name != quality:
