@@ -44,13 +44,24 @@ VALUE = st.floats(0.01, 100) | st.just(float("nan"))
 
 @given(
     st.dictionaries(
-        st.sampled_from(["fid", "mmd", "kl", "kid", *HIGHER]), st.lists(VALUE, min_size=1, max_size=7), min_size=1
+        st.sampled_from(["fid", "mmd", "kl", "kid", *HIGHER]),
+        st.lists(VALUE, min_size=1, max_size=7),
+        min_size=1,
     )
 )
 def test_a_run_is_called_collapsed_when_its_quality_or_diversity_is(metrics):
     metrics = {name: course(*values) for name, values in metrics.items()}
     word, _ = verdict({f"eval/{name}": values for name, values in metrics.items()}, HIGHER)
-    judged = [next(iter(n for n in ("fid", "mmd", "kl", "kid") if n in metrics and any(v == v for v in metrics[n].values())), None)]
+    judged = [
+        next(
+            iter(
+                n
+                for n in ("fid", "mmd", "kl", "kid")
+                if n in metrics and any(v == v for v in metrics[n].values())
+            ),
+            None,
+        )
+    ]
     judged += HIGHER
     collapsed = [name for name in judged if name and collapse_step(name, metrics, HIGHER) is not None]
     if word == "collapsed":

@@ -79,7 +79,10 @@ def test_typing_a_label_gives_the_configuration_back(compose):
         ["optimizer=rmsprop", "pack=2"],
     ]
     composed = [compose(*base, *overrides) for overrides in asked]
-    found = labels([words(*pair, CONF) for pair in composed], typed_keys(sum(asked, [])))
+    found = labels(
+        [words(*pair, CONF) for pair in composed],
+        typed_keys([word for overrides in asked for word in overrides]),
+    )
     for text, (content, _) in zip(found.texts(""), composed, strict=True):
         assert question(compose(*base, *text.split())[0]) == question(content)
 
@@ -103,7 +106,10 @@ def test_where_nobody_knows_what_was_typed_keys_of_two_groups_are_both_named():
     assert labels(pair, set()).keys == ("loss._target_",)
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(["a", "b.c", "b.d"]), st.sampled_from("xyz")), min_size=1), st.sets(st.sampled_from(["a", "b.c", "b.d"])))  # fmt: skip
+KEYS = st.sampled_from(["a", "b.c", "b.d"])
+
+
+@given(st.lists(st.dictionaries(KEYS, st.sampled_from("xyz")), min_size=1), st.sets(KEYS))
 def test_questions_that_differ_have_labels_that_differ(questions, keys):
     distinct = [dict(items) for items in dict.fromkeys(tuple(sorted(asked.items())) for asked in questions)]
     texts = labels(distinct, keys).texts("alone")
@@ -117,4 +123,8 @@ def test_a_question_does_not_know_its_seed_or_logger(compose):
 
 
 def test_flattening_keeps_lists_and_empty_mappings_whole():
-    assert flatten({"a": {"b": [1, {"c": 2}], "d": {}}, "e": None}) == {"a.b": [1, {"c": 2}], "a.d": {}, "e": None}
+    assert flatten({"a": {"b": [1, {"c": 2}], "d": {}}, "e": None}) == {
+        "a.b": [1, {"c": 2}],
+        "a.d": {},
+        "e": None,
+    }

@@ -151,5 +151,7 @@ def test_each_point_is_on_the_front_or_beaten_by_one_that_is(points, higher):
     front = pareto_front(points, (higher, False))
     sign = 1 if higher else -1
     for index, (a, b) in enumerate(points):
-        beaten = [j for j in front if sign * points[j][0] >= sign * a and points[j][1] <= b and points[j] != (a, b)]
+        beaten = [
+            j for j in front if sign * points[j][0] >= sign * a and points[j][1] <= b and points[j] != (a, b)
+        ]
         assert (index in front) != bool(beaten)

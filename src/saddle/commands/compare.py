@@ -44,7 +44,7 @@ def main() -> None:
     )
     parser.add_argument("words", nargs="*", metavar="RUNS | KEY=VALUE", help="see below")
     parser.add_argument("--push", action="store_true", help="also log table and figures to W&B as one run")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # options may stand between runs
     entry.refuse(lambda: compare(arguments.words, push=arguments.push))
 
 
@@ -112,7 +112,8 @@ def _select(places: Sequence[str], options: dict[str, str]) -> "Selection":
     def progress(items: Sequence[Any]) -> Iterable[Any]:
         from rich.console import Console
 
-        return track(items, "reading", console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        return track(items, "reading", console=console, transient=True, disable=not console.is_terminal)
 
     if "wandb" in options:
         if places:
@@ -171,9 +172,14 @@ def _files(found: "Comparison", x: str | None, y: str | None) -> dict[str, bytes
 def _write(folder: Path, files: dict[str, bytes | str]) -> None:
     from saddle.records import atomic_write
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        atomic_write(folder / name, content)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            atomic_write(folder / name, content)
+    except OSError as error:
+        raise ValueError(
+            f"out must be a folder that can be made and written; got: {error}. Name another."
+        ) from error
 
 
 def _must_be_able_to_push(options: dict[str, str]) -> None:

@@ -224,18 +224,19 @@ def _samples(block: Block, budget: int) -> dict[str, Any]:
     """Last pictures of the first seeds, the same for every drawn group, as many as fit into the budget."""
     seeds = list(dict.fromkeys(run.seed for index in block.drawn for run in block.groups[index].runs))
     real = next((run.real_picture for group in block.groups for run in group.runs if run.real_picture), None)
-    for num_seeds in range(min(MAX_SEEDS_SHOWN, len(seeds)), 0, -1):
-        shown = seeds[:num_seeds]
-        rows: list[dict[str, Any]] = []
-        for index in block.drawn:
-            runs = {run.seed: run for run in block.groups[index].runs}
-            cells = [_sample(runs.get(seed)) for seed in shown]
-            rows.append({"group": index, "label": block.groups[index].label, "cells": cells})
-        size = sum(len(cell["source"] or "") for row in rows for cell in row["cells"])
-        if size <= budget:
-            have = any(cell["source"] for row in rows for cell in row["cells"])
-            return {"seeds": shown, "rows": rows if have else [], "real": _picture(real) if have else None}
-    return {"seeds": [], "rows": [], "real": None}
+    seeds = seeds[:MAX_SEEDS_SHOWN]
+    rows: list[dict[str, Any]] = []
+    for index in block.drawn:
+        runs = {run.seed: run for run in block.groups[index].runs}
+        cells = [_sample(runs.get(seed)) for seed in seeds]
+        rows.append({"group": index, "label": block.groups[index].label, "cells": cells})
+    while seeds and sum(len(cell["source"] or "") for row in rows for cell in row["cells"]) > budget:
+        seeds.pop()
+        for row in rows:
+            row["cells"].pop()
+    if not any(cell["source"] for row in rows for cell in row["cells"]):
+        return {"seeds": [], "rows": [], "real": None}
+    return {"seeds": seeds, "rows": rows, "real": _picture(real)}
 
 
 def _sample(run: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from saddle.reports.selection import Run, Selection
 
 TIMEOUT = 10  # seconds for each question to the server
 CLOCK = "generator_step"
+NOT_IN_RECORDS = ("_", "time/", "trainer/", "samples")  # the tracker's own, seconds, pictures
 # W&B's word for how a process ended -> a record's; what Saddle itself said is in the tracker's summary
 STATUSES = {
     "running": "running",
@@ -136,7 +137,7 @@ def _series(history: Iterable[Mapping[str, Any]]) -> Series:
     for row in history:
         step = row.get(CLOCK)
         for name, value in row.items():
-            if step is not None and not name.startswith("_") and name != CLOCK:
+            if step is not None and name != CLOCK and not name.startswith(NOT_IN_RECORDS):
                 number = _number(value)
                 if number is not None:
                     found.setdefault(name, {})[int(step)] = number
