@@ -42,6 +42,7 @@ def saddle_compare(tmp_path, monkeypatch, capsys):
             status = 0
         except SystemExit as error:
             status = int(error.code or 0)
+        wandb.teardown()  # as at the end of a process: only then is everything in the file
         found = capsys.readouterr()
         return status, found.out, found.err
 

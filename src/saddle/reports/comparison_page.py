@@ -144,9 +144,12 @@ def _cell(block: Block, group: Group, metric: str, statistic: str, found: Estima
         if (value := block.value(run, metric, statistic)) == value
     ]
     over = f"mean over {found.num_runs} of {len(values)} runs" if found else "no finite value"
+    interval = f"[{number(found.low)}, {number(found.high)}]" if found and found.low is not None else ""
+    if found and found.num_runs < len(values):
+        interval += f" of {found.num_runs}"
     return {
         "value": found.value if found else None,
-        "interval": f"[{number(found.low)}, {number(found.high)}]" if found and found.low is not None else "",
+        "interval": interval,
         "tip": "\n".join([f"{metric}, {COLUMNS[statistic]}: {over}", *values]),
     }
 

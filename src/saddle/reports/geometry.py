@@ -6,6 +6,8 @@ from saddle.reports.comparison import Block
 from saddle.reports.plots import Dot, Line
 from saddle.reports.statistics import pareto_front
 
+MAX_BANDED = 4  # profiles: their bands are wide for few seeds, and more of them would hide the lines
+
 
 def curve_lines(block: Block, metric: str) -> list[Line]:
     """Of each drawn group, the mean over its finished runs against the generator step."""
@@ -23,6 +25,8 @@ def profile_lines(block: Block, metric: str) -> list[Line]:
 
     Between two values that were reached the share is that of the better one: steps hold towards the worse.
     """
+    found_profiles = block.profiles(metric)
+    banded = len(found_profiles) <= MAX_BANDED
     direction = -1 if metric in block.higher_is_better else 1
     return [
         Line(
@@ -31,10 +35,10 @@ def profile_lines(block: Block, metric: str) -> list[Line]:
             block.groups[group].label,
             found.thresholds[::direction],
             found.share[::direction],
-            found.low[::direction],
-            found.high[::direction],
+            found.low[::direction] if banded else [None] * len(found.low),
+            found.high[::direction] if banded else [None] * len(found.high),
         )
-        for group, found in block.profiles(metric).items()
+        for group, found in found_profiles.items()
     ]
 
 

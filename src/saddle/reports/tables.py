@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from saddle.reports.comparison import STATISTICS, Block, Comparison, Group
+from saddle.reports.comparison import STATISTICS, Block, Comparison, Group, unlike
 from saddle.reports.curves import number
 from saddle.reports.statistics import Estimate
 
@@ -120,7 +120,9 @@ def to_terminal(comparison: Comparison, metrics: Sequence[str] = ()) -> Iterator
         of = ""
         if len(comparison.blocks) > 1:
             of = f", protocol {position + 1} of {len(comparison.blocks)}"
-            yield f"Protocol {position + 1}: " + " ".join(f"{k}={word}" for k, word in block.common.items())
+            differing = [f"{entry} {values[position]}" for entry, values in unlike(comparison.blocks).items()]
+            common = [f"{key}={word}" for key, word in block.common.items()]
+            yield f"Protocol {position + 1}: {', '.join([*differing, *common])}"
         shown = [metric for metric in metrics or block.main if metric in block.metrics]
         yield _overview(block, shown, of)
         for metric in shown:
@@ -131,10 +133,16 @@ def to_terminal(comparison: Comparison, metrics: Sequence[str] = ()) -> Iterator
 
 def notes(comparison: Comparison) -> list[str]:
     """What the reader must know before any number: what was counted, left out, marked or kept apart."""
-    statuses = ", ".join(f"{count} {status}" for status, count in comparison.statuses.most_common())
+    counted = dict(comparison.statuses.most_common())
+    if comparison.duplicates:
+        counted["left out as double"] = len(comparison.duplicates)
+    if comparison.unreadable:
+        counted["not read"] = len(comparison.unreadable)
+    statuses = ", ".join(f"{count} {status}" for status, count in counted.items())
     num_groups = sum(len(block.groups) for block in comparison.blocks)
+    num_runs = comparison.num_runs + len(comparison.unreadable)
     found = [
-        f"{_plural(comparison.num_runs, 'run')} in {_plural(num_groups, 'group')}: {statuses}."
+        f"{_plural(num_runs, 'run')} in {_plural(num_groups, 'group')}: {statuses}."
         + f" Varying: {comparison.title}."
     ]
     for name, reason in comparison.unreadable.items():
