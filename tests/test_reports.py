@@ -18,7 +18,7 @@ from saddle.reports.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curve
 from saddle.reports.page import FRAME_WIDE, MAX_FRAMES, flat, page, write_report
 from saddle.reports.pictures import MARGIN, MARGIN_LEVEL, image_grid, points_picture
 
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "input"}
 
 
 class Page(HTMLParser):

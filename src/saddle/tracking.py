@@ -80,38 +80,100 @@ def wandb(
 
     An online server that cannot be reached within ``init_timeout`` seconds leaves the run offline.
     """
+    run = _begin(
+        mode,
+        f"{directory}/wandb/offline-run-*",
+        dir=str(directory),
+        project=project,
+        entity=entity,
+        id=identity.run_id,
+        resume="allow",
+        name=directory.name,
+        group=identity.group,
+        job_type="train",
+        tags=[*identity.tags],
+        config=dict(config),
+        init_timeout=init_timeout,
+    )
+    run.define_metric("generator_step")
+    run.define_metric("*", step_metric="generator_step")
+    return WandbLogger(experiment=run)
+
+
+def push_report(
+    directory: Path,
+    *,
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    pictures: Sequence[Path],
+    page: Path,
+    config: Mapping[str, Any],
+    mode: str,
+    project: str,
+    entity: str | None,
+    init_timeout: float = 30,
+) -> str:
+    """Log a comparison as one W&B run of job type "report", in ``wandb/`` of a directory.
+
+    Args:
+        rows: of the table; the columns are all that appear.
+        pictures, page: PNG and HTML files.
+
+    Returns:
+        Where it is: an address, or how to upload it.
+    """
+    import wandb as client
+
+    run = _begin(
+        mode,
+        f"{directory}/wandb/offline-run-*",
+        dir=str(directory),
+        project=project,
+        entity=entity,
+        name=name,
+        job_type="report",
+        config=dict(config),
+        init_timeout=init_timeout,
+    )
+    columns: list[str | int] = list(dict.fromkeys(key for row in rows for key in row))
+    table = client.Table(columns=columns, allow_mixed_types=True)
+    for row in rows:
+        table.add_data(*(row.get(str(column)) for column in columns))
+    run.log(
+        {
+            "comparison": table,
+            **{f"figures/{path.stem}": client.Image(str(path)) for path in pictures},
+            "page": client.Html(page.read_text("utf-8"), inject=False),
+        }
+    )
+    where = f"wandb sync {Path(run.dir).parent}" if run.offline else str(run.url)
+    run.finish()
+    return where
+
+
+def _begin(mode: str, where: str, *, dir: str, init_timeout: float, **settings: Any) -> Any:
+    """Start a run; if the server cannot be reached, offline, and say so."""
     import wandb as client
 
     def begin(mode: str) -> Any:
         return client.init(
             mode=mode,  # type: ignore[arg-type]
-            dir=str(directory),
-            project=project,
-            entity=entity,
-            id=identity.run_id,
-            resume="allow",
-            name=directory.name,
-            group=identity.group,
-            job_type="train",
-            tags=[*identity.tags],
-            config=dict(config),
+            dir=dir,
             reinit="create_new",  # a sweep in one process must not log two jobs into one run
             settings=client.Settings(init_timeout=init_timeout, silent=True, console="off"),
+            **settings,
         )
 
     try:
-        run = begin(mode)
+        return begin(mode)
     except client.errors.CommError as error:
         print(
             f"W&B cannot be reached ({str(error).splitlines()[0]}); this run is logged offline. "
-            f"Upload it later with `wandb sync {directory}/wandb/offline-run-*`.",
+            f"Upload it later with `wandb sync {where}`.",
             file=sys.stderr,
         )
         client.teardown()  # its service still holds the run id of the failed attempt
-        run = begin("offline")
-    run.define_metric("generator_step")
-    run.define_metric("*", step_metric="generator_step")
-    return WandbLogger(experiment=run)
+        return begin("offline")
 
 
 def finish(loggers: Sequence[Logger], summary: Mapping[str, Any], exit_status: int) -> None:

@@ -1,6 +1,5 @@
 """From a configuration to the objects of a run, checked against each other before anything starts."""
 
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 import torch
@@ -14,13 +13,8 @@ from saddle.execution import Averages, Dynamics
 from saddle.game import Game, Players
 from saddle.module import GANModule
 from saddle.network import Network
+from saddle.questions import config_hash as config_hash
 from saddle.randomness import seed_of
-from saddle.sweeps.names import OF_THE_SWEEP
-
-# keys that neither change the numbers of a run nor tell two questions apart
-OF_THE_RUN = ("seed", "name", "tags", "logger", "resume", "on_divergence", "debug", "trainer")
-OF_THE_RUN = ("seed", "name", "tags", "logger", "resume", "on_divergence", "debug", "trainer")
-NOT_THE_EXPERIMENT = (*OF_THE_RUN, *OF_THE_SWEEP)
 
 
 class Experiment(NamedTuple):
@@ -98,12 +92,3 @@ def _penalties(config: DictConfig, group: str) -> tuple[dict[str, Any], dict[str
     nodes = OmegaConf.create({group: OmegaConf.to_container(config[group], resolve=True)})[group]
     intervals = {f"{group}.{name}": node.pop("every_n_steps", 1) for name, node in nodes.items()}
     return instantiate(nodes, _convert_="all"), {name: n for name, n in intervals.items() if n > 1}
-
-
-def config_hash(config: DictConfig) -> str:
-    """Short name of the question that a run asks: its configuration without the seed."""
-    content = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(content, dict)
-    question = {key: value for key, value in content.items() if key not in NOT_THE_EXPERIMENT}
-    text = OmegaConf.to_yaml(OmegaConf.create(question), sort_keys=True)
-    return sha256(text.encode()).hexdigest()[:10]

@@ -68,6 +68,14 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         _refuse(error, f"{must}; got: {error}. Give hydra.run.dir=PATH.")
 
 
+def refuse(task: Callable[[], Any]) -> None:
+    """Do ``task``, of a command that does not use Hydra; exits 2 on refused input."""
+    try:
+        task()
+    except Refused as error:
+        _refuse(error, str(error))
+
+
 def _refuse(error: Exception, message: str) -> NoReturn:
     if any(re.fullmatch(r"\+*debug=(true|1|yes)", word, re.IGNORECASE) for word in sys.argv[1:]):
         raise error

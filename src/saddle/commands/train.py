@@ -102,6 +102,7 @@ def _begin(config: DictConfig) -> Run:
     from saddle import records, tracking
     from saddle.commands.compose import assemble
     from saddle.provenance import provenance
+    from saddle.questions import chosen, config_hash
     from saddle.sweeps.names import OF_THE_SWEEP
 
     content: Any = OmegaConf.to_container(config, resolve=True)
@@ -110,8 +111,12 @@ def _begin(config: DictConfig) -> Run:
     if "wandb" in own.logger:
         tracking.must_have_wandb_key(own.logger.mode)
     experiment = assemble(own)
-    # in the tracker, where a resumed run goes on under it; an agent of a W&B sweep has chosen it already
-    identity = {"run_id": os.environ.get("WANDB_RUN_ID") or token_hex(4)}
+    identity: dict[str, Any] = {
+        # in the tracker, where a resumed run goes on under it; an agent of a W&B sweep has chosen it already
+        "run_id": os.environ.get("WANDB_RUN_ID") or token_hex(4),
+        "group": config_hash(own),  # there too, so that a comparison finds it by that name
+        "choices": chosen(HydraConfig.get().runtime.choices),
+    }
     origin = provenance(sys.argv, experiment.dataset.digest())
     directory = Path(HydraConfig.get().runtime.output_dir)
     return Run(records.create(directory, OmegaConf.to_yaml(own), identity | origin), own, experiment, {})

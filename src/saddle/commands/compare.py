@@ -1,0 +1,210 @@
+"""``saddle-compare``: many runs against each other, from their records or from Weights & Biases."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saddle.commands import entry
+
+if TYPE_CHECKING:
+    from saddle.reports.comparison import Comparison
+    from saddle.reports.selection import Selection
+
+HELP = """\
+RUNS are folders of runs or sweeps, files in them, or globs; runs/ if none is given.
+KEY=VALUE is one of:
+  group=NAME         only runs of this group: the hash of a configuration without the seed, as in W&B
+  wandb=PATH         read from W&B instead: entity/project, or entity/project?group=NAME&state=finished
+  metric=NAMES       only these metrics, such as eval/fid or fid,recall
+  baseline=WORDS     compare every group with one, such as baseline=loss=hinge
+  x=COLUMN y=COLUMN  axes of the scatter plot: last/fid, best/fid, area/fid, collapse_step/fid, seconds,
+                     images_seen, seed, or a key that varies, such as optimizer.generator.lr
+  out=FOLDER         where to write (default: comparison)
+  project=NAME       of W&B, for --push (default: saddle)
+  entity=NAME        of W&B, for --push
+  mode=MODE          of W&B, for --push: offline (default) or online
+
+Runs are grouped by configuration without the seed. Written are comparison.html (one self-contained page),
+groups.csv, pairs.csv, runs.csv, table.tex and figures as PNG and PDF.
+"""
+KEYS = ("group", "wandb", "metric", "baseline", "x", "y", "out", "project", "entity", "mode", "debug")
+
+
+def main() -> None:
+    """Console entry point."""
+    parser = argparse.ArgumentParser(
+        "saddle-compare",
+        usage="%(prog)s [RUNS ...] [KEY=VALUE ...] [--push]",
+        description="Compare runs over seeds: tables, statistics, figures and a page.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", metavar="RUNS | KEY=VALUE", help="see below")
+    parser.add_argument("--push", action="store_true", help="also log table and figures to W&B as one run")
+    arguments = parser.parse_intermixed_args()  # options may stand between runs
+    entry.refuse(lambda: compare(arguments.words, push=arguments.push))
+
+
+def compare(words: Sequence[str], push: bool = False) -> "Comparison":
+    """Read, compare, print and write.
+
+    Raises:
+        Refused: nothing to compare, or an option that does not fit the runs.
+    """
+    from rich.console import Console
+
+    from saddle.reports import comparison, tables
+
+    with entry.refusing():
+        places, options = split(words)
+        console = Console(width=None if sys.stdout.isatty() else 140)
+        selection = _select(places, options)
+        metrics = [name.removeprefix("eval/") for name in options.get("metric", "").split(",") if name]
+        found = comparison.compare(
+            selection,
+            metrics=metrics,
+            baseline=options.get("baseline"),
+            conf=entry.config_directory(),
+        )
+        x, y = (_column(options.get(side), found) for side in ("x", "y"))
+        if push:
+            _must_be_able_to_push(options)
+        folder = Path(options.get("out", "comparison"))
+        files = _files(found, x, y)
+        _write(folder, files)
+    for part in tables.to_terminal(found, metrics):
+        if isinstance(part, str):
+            console.print(part, markup=False, highlight=False)
+        else:
+            console.print(part)
+    console.print(f"page: {folder / 'comparison.html'}", markup=False, highlight=False, soft_wrap=True)
+    if push:
+        _push(found, folder, files, options)
+    return found
+
+
+def split(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Places and options. A word with = is an option, unless something of that name exists.
+
+    Raises:
+        ValueError: an unknown option.
+    """
+    places, options = [], {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and re.fullmatch(r"\w+", key) and not Path(word).exists():
+            if key not in KEYS:
+                raise ValueError(f"an option must be one of {', '.join(KEYS)}; got {word}. See --help.")
+            options[key] = value
+        else:
+            places.append(word)
+    return places, options
+
+
+def _select(places: Sequence[str], options: dict[str, str]) -> "Selection":
+    from rich.progress import track
+
+    from saddle.reports import remote, selection
+
+    def progress(items: Sequence[Any]) -> Iterable[Any]:
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        return track(items, "reading", console=console, transient=True, disable=not console.is_terminal)
+
+    if "wandb" in options:
+        if places:
+            raise ValueError(
+                f"runs must come from folders or from W&B; got {places[0]} beside wandb=. Leave one out."
+            )
+        found = remote.read_remote(options["wandb"], progress)
+    else:
+        found = selection.read(selection.find(places or ["runs"]), progress)
+    if group := options.get("group"):
+        runs = tuple(run for run in found.runs if run.in_group(group))
+        if not runs:
+            groups = sorted({run.group for run in found.runs if run.group})
+            known = f" The groups are {', '.join(groups[:10])}." if groups else ""
+            raise ValueError(
+                f"group must be that of a run; got {group}, which none of {len(found.runs)} has. "
+                f"Leave it out, or give another.{known}"
+            )
+        return selection.Selection(runs, found.unreadable)
+    return found
+
+
+def _column(name: str | None, found: "Comparison") -> str | None:
+    """A column as it is called in ``runs.csv``: eval/fid and fid stand for the last value."""
+    if name is None:
+        return None
+    bare = name.removeprefix("eval/")
+    if any(bare in block.measured for block in found.blocks):
+        return f"last/{bare}"
+    columns = dict.fromkeys(column for block in found.blocks for column in block.columns)
+    if name not in columns:
+        raise ValueError(f"x and y must be columns: {', '.join(columns)}; got {name}. Choose among those.")
+    return name
+
+
+def _files(found: "Comparison", x: str | None, y: str | None) -> dict[str, bytes | str]:
+    from saddle.reports import figures, tables
+    from saddle.reports.comparison_page import comparison_page
+
+    files: dict[str, bytes | str] = {
+        "comparison.html": comparison_page(found, x=x, y=y),
+        "groups.csv": tables.to_csv(tables.group_rows(found)),
+        "pairs.csv": tables.to_csv(tables.pair_rows(found)),
+        "runs.csv": tables.to_csv(tables.run_rows(found)),
+        "table.tex": tables.to_latex(found),
+    }
+    for position, block in enumerate(found.blocks):
+        suffix = f"-protocol{position + 1}" if len(found.blocks) > 1 else ""
+        has_both = x in block.columns and y in block.columns
+        for name, figure in figures.figures(block, *((x, y) if has_both else ())).items():
+            for kind in ("png", "pdf"):
+                files[f"{name}{suffix}.{kind}"] = figures.file(figure, kind)
+    return files
+
+
+def _write(folder: Path, files: dict[str, bytes | str]) -> None:
+    from saddle.records import atomic_write
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            atomic_write(folder / name, content)
+    except OSError as error:
+        raise ValueError(
+            f"out must be a folder that can be made and written; got: {error}. Name another."
+        ) from error
+
+
+def _must_be_able_to_push(options: dict[str, str]) -> None:
+    from saddle import tracking
+
+    tracking.must_have_wandb_key(options.get("mode", "offline"))
+
+
+def _push(found: "Comparison", folder: Path, files: dict[str, bytes | str], options: dict[str, str]) -> None:
+    from saddle import tracking
+    from saddle.reports import tables
+
+    where = tracking.push_report(
+        folder,
+        name=found.title,
+        rows=list(tables.group_rows(found)),
+        pictures=[folder / name for name in files if name.endswith(".png")],
+        page=folder / "comparison.html",
+        config={"runs": [run.name for block in found.blocks for group in block.groups for run in group.runs]},
+        mode=options.get("mode", "offline"),
+        project=options.get("project", "saddle"),
+        entity=options.get("entity"),
+    )
+    print(f"pushed: {where}")
+
+
+if __name__ == "__main__":
+    main()

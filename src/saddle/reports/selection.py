@@ -1,0 +1,167 @@
+"""Many runs from disk: which folders hold one, and what each says.
+
+What looks like a run and cannot be read is kept by name, with the reason.
+"""
+
+import glob
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from saddle.questions import config_hash, typed_keys
+from saddle.records import Series, open_record
+
+PARTS = (
+    "summary.json",
+    "provenance.json",
+    "metrics.csv",
+)  # a folder with one of these is a run, or was to be
+HALF_WRITTEN = "half-written"  # killed while its record was being created: a status beside those of a record
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as a comparison sees it, wherever it was read from."""
+
+    name: str  # path, or path in the tracker
+    config: Mapping[str, Any]  # resolved
+    summary: Mapping[str, Any]  # as in ``summary.json``; {} if half-written
+    series: Series = field(default_factory=dict)
+    choices: Mapping[str, str] | None = None  # config group -> choice; None if the record does not say
+    typed: Collection[str] | None = None  # keys set on the command line; None if unknown
+    group: str | None = None  # in the tracker; None if the record does not say
+    started: str = ""
+    pictures: Mapping[int, Path] = field(default_factory=dict)  # generator step -> samples
+    real_picture: Path | None = None
+
+    @property
+    def seed(self) -> Any:
+        return self.config.get("seed")
+
+    @property
+    def status(self) -> str:
+        return self.summary.get("status", HALF_WRITTEN)
+
+    @property
+    def verdict(self) -> str:
+        return self.summary.get("verdict", {}).get("word", "undecided")
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        return self.summary.get("metrics", {})
+
+    def in_group(self, group: str) -> bool:
+        return group == (self.group or config_hash(self.config))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Runs in the order they were named, and what looked like one but cannot be read: name -> why."""
+
+    runs: tuple[Run, ...]
+    unreadable: Mapping[str, str]
+
+
+def find(places: Sequence[str]) -> list[Path]:
+    """Run directories under files, folders and globs, each once, in natural order within a folder.
+
+    Raises:
+        ValueError: a place that does not exist, or no run anywhere.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        matches = [place] if os.path.exists(place) else sorted(glob.glob(place, recursive=True), key=_natural)
+        if not matches:
+            raise ValueError(
+                f"runs must be named by files, folders or globs that exist; got {place}. "
+                "Give the folder that training printed, or a folder above it."
+            )
+        for match in matches:
+            start = Path(match) if os.path.isdir(match) else Path(match).parent
+            found |= dict.fromkeys(_below(start))
+    if not found:
+        raise ValueError(
+            f"a comparison must have runs; found none under {', '.join(places)}. "
+            "Give the folder of a run or of a sweep, such as runs/sweep/<time>."
+        )
+    return list(found)
+
+
+def read(directories: Sequence[Path], track: Callable[[Sequence[Path]], Iterable[Path]] = iter) -> Selection:
+    """Read each run; ``track`` may show progress."""
+    runs, unreadable = [], {}
+    for directory in track(directories):
+        try:
+            runs.append(read_run(directory))
+        except (ValueError, OSError) as error:
+            unreadable[str(directory)] = str(error)
+    return Selection(tuple(runs), unreadable)
+
+
+def read_run(directory: Path) -> Run:
+    """One run; half-written if a kill left no more than its configuration.
+
+    Raises:
+        ValueError: a record of another format, edited by hand, or without a configuration.
+    """
+    config = _read_config(directory / "config.yaml")
+    if not all((directory / part).is_file() for part in PARTS):
+        return Run(str(directory), config, {})
+    record = open_record(directory)
+    provenance = record.read_provenance()
+    return Run(
+        str(directory),
+        config,
+        record.read_summary(),
+        record.series(),
+        choices=provenance.get("choices"),
+        typed=typed_keys(provenance.get("command_line") or ()),
+        group=provenance.get("group"),
+        started=str(provenance.get("started") or ""),
+        pictures=record.read_samples(),
+        real_picture=record.real_sample,
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(
+            f"a run must hold its configuration; {path} is missing. Delete the folder or restore it."
+        )
+    try:
+        config = yaml.load(
+            path.read_text("utf-8"), yaml.CSafeLoader
+        )  # OmegaConf's loader takes 20 times as long
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} must be YAML; got: {error}. Restore it, or delete the run.") from None
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"{path} must hold a mapping; got {type(config).__name__}. Restore it, or delete the run."
+        )
+    return config
+
+
+def _below(start: Path) -> list[Path]:
+    found = []
+    for folder, inner, files in os.walk(start, followlinks=True):
+        is_run = any(part in files for part in PARTS) or ("config.yaml" in files and "samples" in inner)
+        if is_run:
+            found.append(Path(folder))
+            inner.clear()  # what lies within a run is its own
+        else:
+            inner.sort(key=_natural)
+    return found
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts 2 before 10."""
+    parts: list[str] = [""]
+    for character in name:
+        if character.isdigit() != parts[-1][-1:].isdigit():
+            parts.append("")
+        parts[-1] += character
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
