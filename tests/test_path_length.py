@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from oracles import Linear
-from saddle.averages import ExponentialAverage
 from saddle.data.sampling import draw_batches
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.execution import eager, start
@@ -120,9 +119,9 @@ def test_the_mean_advances_once_a_round_from_what_the_round_logged(make):
     torch.manual_seed(0)
     penalty = PathLength(0.1, decay=0.5)
     game = game_of(nn.Linear(3, 2), (2,), penalty)
-    dynamics, average = make(SGD(0.01), SGD(0.01)), ExponentialAverage(0.9)
-    state, expected = start(game, dynamics, average, torch.device("cpu")), 0.0
-    turn = eager(game, dynamics, average)
+    dynamics = make(SGD(0.01), SGD(0.01))
+    state, expected = start(game, dynamics, {}, torch.device("cpu")), 0.0
+    turn = eager(game, dynamics, {})
     for index in range(3):
         batches = draw_batches(
             normal(20, 2),
@@ -134,6 +133,6 @@ def test_the_mean_advances_once_a_round_from_what_the_round_logged(make):
             index,
         )
         assert_close(state.game[PART].length.item(), expected)
-        state, logs = turn(state, batches)
+        state, logs = turn(state, batches, index)
         expected = 0.5 * expected + 0.5 * logs["diag/generator_path_length"].item()
     assert expected > 0

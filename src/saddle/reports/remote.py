@@ -103,7 +103,8 @@ def read_run(run: Any) -> Run:
     Raises:
         KeyError: its configuration is not that of a Saddle run.
     """
-    config: Mapping[str, Any] = run.config
+    config = dict(run.config)
+    protocol = config.pop("protocol", None)  # the tracker's config holds it beside the run's own
     metrics = config["metrics"]
     series = _series(run.scan_history())
     said: Mapping[str, Any] = run.summary
@@ -118,8 +119,8 @@ def read_run(run: Any) -> Run:
         "num_steps": config["num_steps"],
         "images_seen": last["images_seen"],
         "time": {"total": said["_runtime"]} if "_runtime" in said else {},
-        # what a protocol is made of, as far as the configuration says
-        "protocol": {"data": config["data"], "metrics": metrics},
+        # without one: what it would be made of, as far as the configuration says
+        "protocol": protocol or {"data": config["data"], "metrics": metrics},
         **summarize(series, higher, metrics.get("floors")),
     }
     return Run(
