@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from saddle.metrics.distances import squared_distances
 from saddle.metrics.matrices import feature_matrices
 
 
@@ -82,16 +83,6 @@ def gaussian_mmd(real: Tensor, fake: Tensor, *, bandwidths: Sequence[float], blo
         return total / len(bandwidths)
 
     return _unbiased_mmd2(real, fake, gaussians, block_size)
-
-
-def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """‖xᵢ − yⱼ‖², (N, M), from the matrix product; distances within rounding of zero are exactly zero.
-
-    Centre the rows first: the error is about 1e-16 of ‖xᵢ‖² + ‖yⱼ‖².
-    """
-    sizes = x.square().sum(1)[:, None] + y.square().sum(1)
-    squared = torch.addmm(sizes, x, y.mT, alpha=-2)
-    return squared.masked_fill_(squared < 1e-13 * sizes, 0)  # 1e-13: rounding of a few hundred terms
 
 
 def _unbiased_mmd2(
