@@ -8,7 +8,7 @@ float32. Where matrix products are not IEEE float32 (TF32, bfloat16), blocks are
 Source of the bound: Higham 2002, Accuracy and Stability of Numerical Algorithms, eq. 3.5.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,7 +28,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def kth_nearest(
-    x: Tensor, y: Tensor | None, ks: tuple[int, ...], *, block_size: int = 512
+    x: Tensor, y: Tensor | None, ks: tuple[int, ...], *, block_size: int = 256
 ) -> tuple[Tensor, Tensor]:
     """Squared distances of each row to its k-th nearest rows of y, and which rows they are.
 
@@ -41,10 +41,23 @@ def kth_nearest(
     Returns:
         Squared distances (N, len(ks)) float64, 0 exactly for equal rows, and indices (N, len(ks)) into y.
     """
-    own, y = y is None, x if y is None else y
-    pair = _Pair(x, y)
-    indices = torch.arange(len(x), device=x.device)
-    found = [_kth_of(pair, rows, ks, own, coarse_dtype(x)) for rows in indices.split(block_size)]
+    pair = _Pair(x, x if y is None else y)
+    blocks = torch.arange(len(x), device=x.device).split(block_size)
+    num, dtype = max(ks) + SPARE, coarse_dtype(x)
+    near: Iterable[tuple[Tensor, Tensor]]
+    if y is None:
+        values, indices = _nearest_of_own(pair, num, block_size, dtype)
+        near = zip(values.split(block_size), indices.split(block_size), strict=True)
+    else:
+        near = (_nearest(pair, rows, num, dtype) for rows in blocks)
+    found = []
+    for rows, (values, indices) in zip(blocks, near, strict=True):
+        values, indices, certain = _refine(pair, rows, values, indices, ks, dtype)
+        if not bool(certain.all()):
+            open_rows = rows[~certain]
+            again = _nearest(pair, open_rows, num, torch.float64, own=y is None)
+            values[~certain], indices[~certain], _ = _refine(pair, open_rows, *again, ks, torch.float64)
+        found.append((values, indices))
     return torch.cat([one[0] for one in found]), torch.cat([one[1] for one in found])
 
 
@@ -58,7 +71,7 @@ class Pairs(NamedTuple):
 
 
 def pairs_within(
-    x: Tensor, y: Tensor, x_radii: Sequence[Tensor], y_radii: Tensor, *, block_size: int = 512
+    x: Tensor, y: Tensor, x_radii: Sequence[Tensor], y_radii: Tensor, *, block_size: int = 256
 ) -> Iterator[Pairs]:
     """All pairs in which one lies in the ball around the other, block of rows of x after block.
 
@@ -100,17 +113,22 @@ class _Pair:
     def __init__(self, x: Tensor, y: Tensor) -> None:
         self.x, self.y = x, y
         self.centre = x.mean(0, dtype=torch.float64)
-        self.x_sizes = self._sizes(x)
-        self.y_sizes = self.x_sizes if y is x else self._sizes(y)
+        coarse = coarse_dtype(x)
+        columns, self.y_sizes = self._centred(y, coarse)
+        self.x_sizes = self.y_sizes if y is x else self._centred(x, None)[1]
         self.largest = float(self.y_sizes.max())
-        self._columns: dict[torch.dtype, tuple[Tensor, Tensor]] = {}
+        self._columns = {coarse: columns}
 
-    def centred(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
-        return (rows.to(torch.float64) - self.centre).to(dtype)
-
-    def _sizes(self, rows: Tensor) -> Tensor:
-        blocks = rows.split(1024)  # bounds memory
-        return torch.cat([self.centred(block, torch.float64).square().sum(1) for block in blocks])
+    def _centred(self, rows: Tensor, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
+        """Centred rows, if a type is given, and the squared lengths (N,) float64."""
+        kept = torch.empty_like(rows, dtype=dtype) if dtype else rows[:0]
+        sizes = []
+        for start in range(0, len(rows), 1024):  # bounds memory
+            block = rows[start : start + 1024].to(torch.float64) - self.centre
+            sizes.append(block.square().sum(1))
+            if dtype:
+                kept[start : start + 1024] = block
+        return kept, torch.cat(sizes)
 
     def relative_slack(self, dtype: torch.dtype) -> float:
         return (self.x.shape[1] + 8) * torch.finfo(dtype).eps / 2
@@ -119,17 +137,17 @@ class _Pair:
         """Bound on the error of one row's coarse distances, (B, 1) float64."""
         return self.relative_slack(dtype) * (self.x_sizes[rows] + self.largest)[:, None]
 
-    def coarse(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
-        """Squared distances (B, M) of rows of x to all of y, to within ``slack``."""
+    def coarse(self, rows: Tensor, dtype: torch.dtype, start: int = 0) -> Tensor:
+        """Squared distances (B, M − start) of rows of x to those of y from ``start``, to within ``slack``."""
         if dtype not in self._columns:
-            kept = torch.empty_like(self.y, dtype=dtype)
-            for start in range(0, len(self.y), 1024):
-                kept[start : start + 1024] = self.centred(self.y[start : start + 1024], dtype)
-            self._columns[dtype] = kept, self.y_sizes.to(dtype)
-        columns, sizes = self._columns[dtype]
-        block = columns[rows] if self.y is self.x else self.centred(self.x[rows], dtype)
-        squared = torch.mm(block, columns.mT).mul_(-2)
-        return squared.add_(sizes).add_(self.x_sizes[rows].to(dtype)[:, None])
+            self._columns[dtype] = self._centred(self.y, dtype)[0]
+        columns = self._columns[dtype][start:]
+        if self.y is self.x:
+            block = self._columns[dtype][rows]
+        else:
+            block = (self.x[rows].to(torch.float64) - self.centre).to(dtype)
+        squared = torch.addmm(self.y_sizes[start:].to(dtype), block, columns.mT, alpha=-2)
+        return squared.add_(self.x_sizes[rows].to(dtype)[:, None])
 
     def exact(self, i: Tensor, j: Tensor) -> Tensor:
         """‖xᵢ − yⱼ‖² of pairs by their differences in float64: 0 exactly for equal rows."""
@@ -142,27 +160,57 @@ class _Pair:
         )
 
 
-def _kth_of(
-    pair: _Pair, rows: Tensor, ks: tuple[int, ...], own: bool, dtype: torch.dtype
+def _nearest(
+    pair: _Pair, rows: Tensor, num: int, dtype: torch.dtype, own: bool = False
 ) -> tuple[Tensor, Tensor]:
+    """Coarse squared distances to the nearest rows of y, ascending, and which they are."""
     squared = pair.coarse(rows, dtype)
     if own:
         squared[torch.arange(len(rows), device=rows.device), rows] = torch.inf
-    num_others = len(pair.y) - own
-    values, indices = squared.topk(min(max(ks) + SPARE, num_others), dim=1, largest=False)
-    values = values.to(torch.float64)
+    return squared.topk(min(num, squared.shape[1] - own), dim=1, largest=False)
+
+
+def _nearest_of_own(
+    pair: _Pair, num: int, block_size: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """``_nearest`` for all rows of one set: blocks below the diagonal of the matrix are never made."""
+    total = len(pair.x)
+    rows = torch.arange(total, device=pair.x.device)
+    num = min(num, total - 1)
+    values = torch.full((total, num), torch.inf, dtype=dtype, device=pair.x.device)
+    indices = torch.zeros((total, num), dtype=torch.int64, device=pair.x.device)
+
+    def merge(start: int, stop: int, others: Tensor, which: Tensor) -> None:
+        both = torch.cat([values[start:stop], others], dim=1)
+        values[start:stop], order = both.topk(num, dim=1, largest=False)
+        indices[start:stop] = torch.cat([indices[start:stop], which], dim=1).gather(1, order)
+
+    for start in range(0, total, block_size):
+        stop = min(start + block_size, total)
+        squared = pair.coarse(rows[start:stop], dtype, start)  # (B, total − start)
+        squared.diagonal().fill_(torch.inf)
+        across = squared.topk(min(num, total - start), dim=1, largest=False)
+        merge(start, stop, across.values, across.indices + start)
+        if stop < total:
+            down = squared[:, stop - start :].topk(min(num, stop - start), dim=0, largest=False)
+            merge(stop, total, down.values.mT, down.indices.mT + start)
+    return values, indices
+
+
+def _refine(
+    pair: _Pair, rows: Tensor, values: Tensor, indices: Tensor, ks: tuple[int, ...], dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Exact squared distances to the k-th of the candidates, which they are, and whether that is certain."""
     slack = 2 * pair.slack(rows, dtype)
+    values = values.to(torch.float64)
     unsure = torch.zeros_like(values, dtype=torch.bool)
     for k in ks:
         unsure |= (values - values[:, k - 1 : k]).abs() <= slack
+    # a row that is no candidate may be nearer only if the last candidate was not clearly farther
+    complete = values.shape[1] == len(pair.y) - (pair.x is pair.y)
+    certain = torch.ones_like(unsure[:, -1]) if complete else ~unsure[:, -1]
     at, which = torch.nonzero(unsure, as_tuple=True)
     values[at, which] = pair.exact(rows[at], indices[at, which])
-    values, order = values.sort(dim=1)
-    indices = indices.gather(1, order)
+    values, order = values.sort(dim=1, stable=True)
     chosen = [k - 1 for k in ks]
-    values, indices = values[:, chosen], indices[:, chosen]
-    # a candidate that was left out may be nearer only if the last one kept was not clearly farther
-    again = unsure[:, -1] if unsure.shape[1] < num_others else torch.zeros_like(unsure[:, -1])
-    if dtype != torch.float64 and bool(again.any()):
-        values[again], indices[again] = _kth_of(pair, rows[again], ks, own, torch.float64)
-    return values, indices
+    return values[:, chosen], indices.gather(1, order)[:, chosen], certain
