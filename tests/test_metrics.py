@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from saddle.data.points import Mixture, ring
-from saddle.metrics.frechet import fid, frechet_distance
 from saddle.metrics.distances import squared_distances
+from saddle.metrics.frechet import fid, frechet_distance
 from saddle.metrics.kernels import gaussian_mmd, kid
 from saddle.metrics.modes import class_modes, mixture_modes
 from saddle.metrics.neighbours import density_coverage, precision_recall

@@ -170,9 +170,7 @@ def _nearest(
     return squared.topk(min(num, squared.shape[1] - own), dim=1, largest=False)
 
 
-def _nearest_of_own(
-    pair: _Pair, num: int, block_size: int, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
+def _nearest_of_own(pair: _Pair, num: int, block_size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """``_nearest`` for all rows of one set: blocks below the diagonal of the matrix are never made."""
     total = len(pair.x)
     rows = torch.arange(total, device=pair.x.device)

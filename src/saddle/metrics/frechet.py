@@ -203,7 +203,9 @@ def warn_of_bias(num_real: int, num_fake: int, width: int) -> None:
         )
 
 
-def _distance(mean_a: Tensor, covariance_a: Tensor, root_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:
+def _distance(
+    mean_a: Tensor, covariance_a: Tensor, root_a: Tensor, mean_b: Tensor, covariance_b: Tensor
+) -> float:
     shared = torch.linalg.eigvalsh(root_a.mT @ covariance_b @ root_a).clamp(min=0).sqrt().sum()
     spread = covariance_a.trace() + covariance_b.trace() - 2 * shared
     return max(float((mean_a - mean_b).square().sum() + spread), 0.0)

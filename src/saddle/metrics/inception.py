@@ -36,7 +36,8 @@ def inception_score(
             f"num_splits must be between 1 and the number of fakes, {len(fake)}; got {num_splits}. "
             "Evaluate more samples, or split less."
         )
-    random = np.random.RandomState(seed)  # noqa: NPY002: the legacy generator is the published protocol
+    # the legacy generator is the published protocol
+    random = np.random.RandomState(seed)
     order = torch.from_numpy(random.permutation(len(fake))).to(fake.device)
     logs = fake[order].log_softmax(dim=1)
     edges = [part * len(fake) // num_splits for part in range(num_splits + 1)]

@@ -85,7 +85,8 @@ def kid_of_subsets(
     Source: Bińkowski et al. 2018, arXiv:1801.01401, sec. 4; torch-fidelity 0.4.
     """
     real, fake = feature_matrices(real, fake, at_least=max(subset_size, 2))
-    random = np.random.RandomState(seed)  # noqa: NPY002: the legacy generator is the published protocol
+    # the legacy generator is the published protocol
+    random = np.random.RandomState(seed)
     values = []
     for _ in range(num_subsets):
         of_fake, of_real = (
