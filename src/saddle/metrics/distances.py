@@ -1,7 +1,7 @@
 """Distances between rows in bounded memory: nearest neighbours, and pairs that lie within a radius.
 
 Blocks of squared distances come from a matrix product in float32, whose error has a bound:
-|computed − true| ≤ (d + 8)·u·(‖x‖² + ‖y‖²), u the unit roundoff, for a product of any order of summation.
+|computed − true| ≤ (d + 12)·u·(‖x‖² + ‖y‖²), u the unit roundoff, for a product of any order of summation.
 Whatever that bound leaves open is decided in float64, so results are those of float64 at the cost of
 float32. Where matrix products are not IEEE float32 (TF32, bfloat16), blocks are float64 from the start.
 
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+SURFACE = 1 + 1e-12
 SPARE = 5  # candidates beyond the k-th neighbour that are looked at before a row is done again in float64
 
 
@@ -75,7 +76,7 @@ def pairs_within(
 ) -> Iterator[Pairs]:
     """All pairs in which one lies in the ball around the other, block of rows of x after block.
 
-    A ball holds its surface, to within rounding: 1e-13 of the two rows' squared lengths about x's mean.
+    A ball holds its surface, to within 1e-12 of its squared radius: rounding of a few thousand terms.
 
     Args:
         x: (N, d).
@@ -88,7 +89,7 @@ def pairs_within(
     dtype = coarse_dtype(x)
     for rows in torch.arange(len(x), device=x.device).split(block_size):
         largest = torch.maximum(torch.stack([radii[rows] for radii in x_radii]).amax(0)[:, None], y_radii)
-        limit = (largest + pair.slack(rows, dtype) + pair.slack(rows, torch.float64)).to(dtype)
+        limit = (largest * SURFACE + pair.slack(rows, dtype)).to(dtype)
         squared = pair.coarse(rows, dtype)
         i, j = torch.nonzero(squared <= limit, as_tuple=True)
         values = squared[i, j].to(torch.float64)
@@ -97,7 +98,7 @@ def pairs_within(
         bounds = torch.stack([*(radii[i] for radii in x_radii), y_radii[j]])
         unsure = ((values - bounds).abs() <= pair.relative_slack(dtype) * sizes).any(0)
         values[unsure] = pair.exact(i[unsure], j[unsure])
-        inside = (values <= bounds + 1e-13 * sizes) & (bounds >= 0)
+        inside = (values <= bounds * SURFACE) & (bounds >= 0)
         yield Pairs(i, j, inside[:-1], inside[-1])
 
 
@@ -131,7 +132,7 @@ class _Pair:
         return kept, torch.cat(sizes)
 
     def relative_slack(self, dtype: torch.dtype) -> float:
-        return (self.x.shape[1] + 8) * torch.finfo(dtype).eps / 2
+        return (self.x.shape[1] + 12) * torch.finfo(dtype).eps / 2
 
     def slack(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
         """Bound on the error of one row's coarse distances, (B, 1) float64."""

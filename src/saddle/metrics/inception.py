@@ -1,5 +1,7 @@
 """Inception Score's form, for the class probabilities of any classifier."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -42,7 +44,7 @@ def inception_score(
     logs = fake[order].log_softmax(dim=1)
     edges = [part * len(fake) // num_splits for part in range(num_splits + 1)]
     scores = []
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         log_p = logs[start:stop]
         p = log_p.exp()
         marginal = p.mean(0)

@@ -20,9 +20,9 @@ def one_nearest_neighbour(real: Tensor, fake: Tensor, *, block_size: int = 256) 
 
     Returns:
         "one_nn", the mean of "one_nn_real" and "one_nn_fake", the accuracies on either side. ½ is best;
-        above, the sides differ; below, fakes stick to real samples: memorization. A generator that lacks
-        modes has a high accuracy on real samples, one that makes outliers on fakes. Standard error at ½:
-        about ½/√N.
+        above, the sides differ; below, fakes stick to real samples: memorization. Fakes that crowd into
+        few places are near each other: high on fakes, low on the real samples there, which can cancel in
+        the mean, so look at both. Standard error at ½: about ½/√N.
 
     Raises:
         ValueError: fewer than two rows, unlike widths, or a value that is not finite.
