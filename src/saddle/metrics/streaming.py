@@ -73,7 +73,7 @@ class StreamingMetric(Metric):
 
     def reset(self) -> None:
         """Forget; the real side only if ``reset_real``."""
-        kept = self.real
+        kept = [*self.real]  # reset empties the list itself
         super().reset()
         if not self.reset_real:
             self.real = kept
