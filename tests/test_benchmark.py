@@ -20,14 +20,18 @@ from saddle.execution import eager, start
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark.py"
 
 
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    return load(SCRIPT)
 
 
 @pytest.mark.parametrize("case", ["ring8/mlp", "mnist5k/dcgan28"])
@@ -80,3 +84,26 @@ def test_the_hand_written_loop_computes_the_same_steps(benchmark, case):
             strict=True,
         ):
             assert_close(network.unflatten(vector), dict(theirs.named_parameters()), **close)
+
+
+@pytest.fixture(scope="module")
+def of_metrics() -> ModuleType:
+    return load(SCRIPT.with_name("benchmark_metrics.py"))
+
+
+@pytest.mark.parametrize("case", ["fid/50000x2048", "prdc/10000x2048"])
+def test_all_contenders_compute_the_same(of_metrics, case):
+    contenders = of_metrics.CASES[case].contenders
+    real, fake = of_metrics.features(300, 16, 0), of_metrics.features(300, 16, 1) * 0.9
+    values = {name: dict(compute(real, fake)) for name, compute in contenders.items()}
+    for found in values.values():
+        assert_close(found, values["saddle"], atol=0, rtol=1e-5)  # torchmetrics' result is float32
+
+
+@pytest.mark.slow
+def test_a_turn_says_its_time_value_and_memory(of_metrics, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(SCRIPT.parents[1] / "src"))
+    found = of_metrics.turn("vendi/500x16", "saddle")
+    assert found["seconds"] > 0
+    assert found["peak_gigabytes"] >= found["before_gigabytes"] > 0.05
+    assert found["value"]["vendi"] > 1

@@ -40,7 +40,7 @@ def authenticity(real: Tensor, fake: Tensor, *, block_size: int = 256) -> float:
 
 
 def memorization(real: Tensor, fake: Tensor, *, held_out: Tensor, block_size: int = 256) -> dict[str, float]:
-    """Are fakes nearer to the training set than to held-out samples of the same distribution?
+    """Whether fakes are nearer to the training set than to held-out samples of the same distribution.
 
     min(N, H) samples of either set are used, the first so many: the larger set would always be nearer.
 
