@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +43,21 @@ def main() -> None:
     from saddle.provenance import provenance
     from saddle.records import atomic_write
 
-    known: dict[str, Any] = {"step": CASES, "metrics": benchmark_metrics.CASES}[arguments.what]
+    runs: dict[str, tuple[Mapping[str, Any], Callable[[str], list[dict[str, Any]]]]] = {
+        "step": (
+            CASES,
+            lambda case: [time_steps(case, threads, arguments.chunks) for threads in arguments.threads],
+        ),
+        "metrics": (
+            benchmark_metrics.CASES,
+            lambda case: [benchmark_metrics.time_case(case, arguments.rounds)],
+        ),
+    }
+    known, measure = runs[arguments.what]
     cases = arguments.cases or list(known)
     if not {*cases} <= known.keys():
         parser.error(f"--cases must be among {', '.join(known)}; got {', '.join(cases)}")
-    if arguments.what == "metrics":
-        results = [benchmark_metrics.time_case(case, arguments.rounds) for case in cases]
-    else:
-        results = [
-            time_steps(case, threads, arguments.chunks) for case in cases for threads in arguments.threads
-        ]
+    results = [result for case in cases for result in measure(case)]
     content = {"results": results, "provenance": provenance(sys.argv, None)}
     text = json.dumps(content, indent=2)
     print(text)
