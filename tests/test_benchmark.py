@@ -126,4 +126,4 @@ def test_a_case_has_the_medians_of_its_rounds(of_metrics, monkeypatch):
     found = of_metrics.time_case("prdc/10000x2048", 3)
     assert (found["saddle"]["seconds"], found["prdc"]["seconds"]) == (1.0, 8.0)
     assert (found["prdc"]["ratio"], found["prdc"]["ratio_range"]) == (6.0, [5.0, 8.0])
-    assert_close(found["prdc"]["relative_difference"], 0.25)
+    assert_close(found["prdc"]["relative_difference"], 0.2)  # of ours
