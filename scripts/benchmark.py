@@ -1,9 +1,13 @@
-"""Time Saddle against plain PyTorch, side by side in one process, and print ratios as JSON.
+"""Time Saddle against what else there is, side by side, and print ratios as JSON.
 
 ``benchmark.py step`` trains through Lightning with logging on, and between its chunks plays as many
 steps of a hand-written loop of the same arithmetic. A ratio is hand-written time over ours: above 1
 means that ours is faster. Machines are noisy: the two alternate, and medians are taken of
 chunk-by-chunk ratios.
+
+``benchmark.py metrics`` computes metrics of the same features by Saddle and by other libraries, each in a
+process of its own that says its peak memory; the processes take turns, round after round. A ratio is the
+other's time over ours.
 """
 
 import argparse
@@ -12,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +31,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["step"], help="step: one training step, eager")
+    parser.add_argument("what", choices=["step", "metrics"])
     parser.add_argument("--chunks", type=int, default=40, help="pairs of chunks to time (default 40)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (default 1 2)")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each process (default 3)")
+    parser.add_argument("--cases", nargs="+", help="some of the cases; all by default")
     parser.add_argument("--output", type=Path, help="also write the JSON here")
     arguments = parser.parse_args()
 
+    import benchmark_metrics
     from saddle.provenance import provenance
     from saddle.records import atomic_write
 
-    results = [
-        time_steps(case, threads, arguments.chunks)
-        for case in arguments.cases
-        for threads in arguments.threads
-    ]
+    runs: dict[str, tuple[Mapping[str, Any], Callable[[str], list[dict[str, Any]]]]] = {
+        "step": (
+            CASES,
+            lambda case: [time_steps(case, threads, arguments.chunks) for threads in arguments.threads],
+        ),
+        "metrics": (
+            benchmark_metrics.CASES,
+            lambda case: [benchmark_metrics.time_case(case, arguments.rounds)],
+        ),
+    }
+    known, measure = runs[arguments.what]
+    cases = arguments.cases or list(known)
+    if not {*cases} <= known.keys():
+        parser.error(f"--cases must be among {', '.join(known)}; got {', '.join(cases)}")
+    results = [result for case in cases for result in measure(case)]
     content = {"results": results, "provenance": provenance(sys.argv, None)}
     text = json.dumps(content, indent=2)
     print(text)

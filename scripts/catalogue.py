@@ -1,7 +1,8 @@
 """List every choice that makes a game: what it is, what it costs, who proposed it.
 
-Read from the configurations and the docstrings of what they name. ``catalogue.py --write`` puts the
-tables between the marks in README.md, ``--check`` exits 1 if they are not up to date there.
+Read from the configurations and the docstrings of what they name; and every metric, and what each sees of
+known faults (half a minute). ``catalogue.py --write`` puts the tables between the marks in README.md,
+``--check`` exits 1 if they are not up to date there.
 """
 
 import argparse
@@ -16,6 +17,23 @@ GROUPS = (
     *("dynamics", "optimizer", "schedule", "average"),
 )
 BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
+METRICS_BEGIN, METRICS_END = "<!-- metrics: begin -->", "<!-- metrics: end -->"
+# (module, function): those that a configuration may name, and those that need more than two matrices
+METRICS = (
+    ("frechet", "fid", "fid_and_sizes", "fid_infinity", "class_fid"),
+    ("kernels", "kid", "kid_and_error", "kid_of_subsets", "gaussian_mmd", "cmmd"),
+    ("inception", "inception_score"),
+    ("neighbours", "precision_recall", "density_coverage", "prdc"),
+    ("histograms", "prd"),
+    ("vendi", "vendi", "class_vendi"),
+    ("two_sample", "one_nearest_neighbour"),
+    ("memorization", "authenticity", "memorization", "birthday_support"),
+    ("transport", "sliced_wasserstein", "exact_wasserstein"),
+    ("modes", "mixture_modes", "class_modes", "mode_covariance"),
+    ("moments", "mean_error", "std_error", "wasserstein"),
+    ("images", "ms_ssim_diversity", "lpips_diversity"),
+    ("generators", "log_condition_number", "path_length"),
+)
 
 
 def main() -> None:
@@ -26,16 +44,23 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="update README.md")
     parser.add_argument("--check", action="store_true", help="exit 1 if README.md is not up to date")
     arguments = parser.parse_args()
-    text = f"{BEGIN}\n{tables()}\n{END}"
+    from saddle.metrics import bench
+
+    blocks = {
+        (BEGIN, END): tables(),
+        (METRICS_BEGIN, METRICS_END): metrics(),
+        (bench.BEGIN, bench.END): bench.table(bench.responses()),
+    }
     if not arguments.write and not arguments.check:
-        print(tables())
+        print("\n\n".join(blocks.values()))
         return
     readme = ROOT / "README.md"
-    before = readme.read_text()
-    if BEGIN not in before or END not in before:
-        sys.exit(f"catalogue: README.md must hold {BEGIN} and {END}; put them where the tables belong.")
-    head, tail = before.partition(BEGIN)[0], before.partition(END)[2]
-    after = head + text + tail
+    before = after = readme.read_text()
+    for (begin, end), text in blocks.items():
+        if begin not in before or end not in before:
+            sys.exit(f"catalogue: README.md must hold {begin} and {end}; put them where the tables belong.")
+        head, tail = after.partition(begin)[0], after.partition(end)[2]
+        after = f"{head}{begin}\n{text}\n{end}{tail}"
     if arguments.write:
         readme.write_text(after)
     elif after != before:
@@ -57,6 +82,20 @@ def tables() -> str:
             rows.append(f"| `{path.stem}` | {summary}{detail} | {cost}{source} |")
         parts.append("\n".join(rows))
     return "\n\n".join(parts)
+
+
+def metrics() -> str:
+    """One Markdown table of all metrics."""
+    import importlib
+
+    rows = ["| `saddle.metrics.` | what it is | source |", "| --- | --- | --- |"]
+    for module, *names in METRICS:
+        found = importlib.import_module(f"saddle.metrics.{module}")
+        for name in names:
+            text = getattr(found, name).__doc__
+            source = _source(text) or _source(found.__doc__)
+            rows.append(f"| `{module}.{name}` | {_summary(text)} | {source} |")
+    return "\n".join(rows)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -109,7 +148,7 @@ def _summary(docstring: str | None) -> str:
 
 
 def _source(docstring: str | None) -> str:
-    found = re.search(r"Source: (.+?)(?:\n\n|\Z)", docstring or "", re.DOTALL)
+    found = re.search(r"Sources?: (.+?)(?:\n\n|\Z)", docstring or "", re.DOTALL)
     if not found:
         return ""
     return " ".join(found[1].split()).split(" (")[0].rstrip(".")

@@ -1,6 +1,7 @@
 """The hand-written loop that the benchmark times us against computes what we compute."""
 
 import importlib.util
+import json
 from copy import deepcopy
 from pathlib import Path
 from types import ModuleType
@@ -20,14 +21,18 @@ from saddle.execution import eager, start
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark.py"
 
 
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    return load(SCRIPT)
 
 
 @pytest.mark.parametrize("case", ["ring8/mlp", "mnist5k/dcgan28"])
@@ -80,3 +85,45 @@ def test_the_hand_written_loop_computes_the_same_steps(benchmark, case):
             strict=True,
         ):
             assert_close(network.unflatten(vector), dict(theirs.named_parameters()), **close)
+
+
+@pytest.fixture(scope="module")
+def of_metrics() -> ModuleType:
+    return load(SCRIPT.with_name("benchmark_metrics.py"))
+
+
+@pytest.mark.parametrize("case", ["fid/50000x2048", "prdc/10000x2048"])
+def test_all_contenders_compute_the_same(of_metrics, case):
+    contenders = of_metrics.CASES[case].contenders
+    real, fake = of_metrics.features(300, 16, 0), of_metrics.features(300, 16, 1) * 0.9
+    values = {name: dict(compute(real, fake)) for name, compute in contenders.items()}
+    for found in values.values():
+        assert_close(found, values["saddle"], atol=0, rtol=1e-5)  # torchmetrics' result is float32
+
+
+def test_a_turn_says_its_time_value_and_memory(of_metrics, monkeypatch, capsys):
+    small = of_metrics.CASES["vendi/50000x2048"]._replace(num=300, width=8)
+    monkeypatch.setitem(of_metrics.CASES, "small", small)
+    monkeypatch.setattr("sys.argv", ["benchmark_metrics.py", "small", "saddle"])
+    torch.set_default_dtype(torch.float32)  # as a process of its own has it
+    of_metrics.main()
+    found = json.loads(capsys.readouterr().out)
+    assert found["seconds"] > 0
+    assert found["peak_gigabytes"] >= found["before_gigabytes"] > 0.05
+    assert 1 < found["value"]["vendi"] <= 8
+
+
+def test_a_case_has_the_medians_of_its_rounds(of_metrics, monkeypatch):
+    seconds = iter([1.0, 8.0, 2.0, 10.0, 1.0, 6.0])  # ours, theirs, ours, ...
+
+    def turn(case: str, contender: str) -> dict:
+        value = {"precision": 0.5 if contender == "saddle" else 0.4}
+        return {"seconds": next(seconds), "cpu_seconds": 1.0, "value": value, "threads": 1} | dict.fromkeys(
+            ("peak_gigabytes", "before_gigabytes"), 0.25
+        )
+
+    monkeypatch.setattr(of_metrics, "turn", turn)
+    found = of_metrics.time_case("prdc/10000x2048", 3)
+    assert (found["saddle"]["seconds"], found["prdc"]["seconds"]) == (1.0, 8.0)
+    assert (found["prdc"]["ratio"], found["prdc"]["ratio_range"]) == (6.0, [5.0, 8.0])
+    assert_close(found["prdc"]["relative_difference"], 0.2)  # of ours

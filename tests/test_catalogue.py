@@ -1,5 +1,6 @@
 """The README's tables are those that the configurations and docstrings give."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -14,6 +15,23 @@ def test_the_readme_shows_the_present_catalogue():
     readme = (ROOT / "README.md").read_text()
     shown = readme.partition(script["BEGIN"])[2].partition(script["END"])[0]
     assert shown.strip() == script["tables"](), "run scripts/catalogue.py --write"
+
+
+def test_the_readme_shows_the_present_metrics():
+    script = runpy.run_path(str(ROOT / "scripts" / "catalogue.py"))
+    readme = (ROOT / "README.md").read_text()
+    shown = readme.partition(script["METRICS_BEGIN"])[2].partition(script["METRICS_END"])[0]
+    assert shown.strip() == script["metrics"](), "run scripts/catalogue.py --write"
+    assert [row for row in shown.splitlines() if row.endswith("|  |")] == []  # every one names its source
+
+
+def test_the_readme_lists_every_metric_that_a_configuration_names():
+    readme = (ROOT / "README.md").read_text()
+    named = set()
+    for path in (ROOT / "conf" / "metrics").glob("*.yaml"):
+        named |= {*re.findall(r"_target_: saddle\.metrics\.(\S+)", path.read_text())}
+    assert len(named) > 10
+    assert [name for name in named if f"| `{name}` |" not in readme] == []
 
 
 def test_every_entry_names_its_source():

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 
-def feature_matrices(real: Tensor, fake: Tensor, at_least: int = 1) -> tuple[Tensor, Tensor]:
-    """Both matrices in float64, once they are known to be comparable.
+def comparable(real: Tensor, fake: Tensor, at_least: int = 1) -> tuple[Tensor, Tensor]:
+    """Both matrices as they are, once they are known to be comparable.
 
     Args:
         real: (N, d).
@@ -32,4 +32,35 @@ def feature_matrices(real: Tensor, fake: Tensor, at_least: int = 1) -> tuple[Ten
                 f"{side} features must be finite; got NaN or infinity in {bad} of {len(features)} rows. "
                 "The generator or the feature network has diverged."
             )
-    return real.detach().to(torch.float64), fake.detach().to(torch.float64)
+    return real.detach(), fake.detach()
+
+
+def feature_matrices(real: Tensor, fake: Tensor, at_least: int = 1) -> tuple[Tensor, Tensor]:
+    """Both matrices in float64, once they are known to be ``comparable``."""
+    real, fake = comparable(real, fake, at_least)
+    return real.to(torch.float64), fake.to(torch.float64)
+
+
+def gram(x: Tensor) -> Tensor:
+    """XᵀX, (d, d), of float64 rows (N, d).
+
+    On the CPU by numpy, which sees that both factors are one matrix and computes half of the product.
+    """
+    if x.device.type != "cpu":
+        return x.mT @ x
+    rows = x.numpy()
+    return torch.from_numpy(rows.T @ rows)
+
+
+def class_labels(classes: Tensor, features: Tensor, side: str) -> Tensor:
+    """One class a row, as given.
+
+    Raises:
+        ValueError: not one integer for each row of ``features``.
+    """
+    if classes.shape != features.shape[:1] or classes.is_floating_point():
+        raise ValueError(
+            f"{side} classes must be one integer for each of {len(features)} rows; got shape "
+            f"{tuple(classes.shape)} of {classes.dtype}. Give labels, not logits: logits.argmax(1)."
+        )
+    return classes

@@ -1,0 +1,200 @@
+"""Metrics of the same features by Saddle and by others; ``benchmark.py metrics`` is its entry point.
+
+``benchmark_metrics.py CASE CONTENDER`` is one turn: it makes the features, computes, and prints seconds,
+the value and the peak memory of its process as JSON.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+GIGABYTE = 1e9
+Computation = Callable[[Any, Any], Mapping[str, float]]
+
+
+class Case(NamedTuple):
+    """One metric of N real and N fake rows of d features, float32; the first contender is ours."""
+
+    num: int
+    width: int
+    contenders: Mapping[str, Computation]
+
+
+def saddle_fid(real: Any, fake: Any) -> Mapping[str, float]:
+    from saddle.metrics.frechet import fid
+
+    return {"fid": fid(real, fake)}
+
+
+def sqrtm_fid(real: Any, fake: Any) -> Mapping[str, float]:
+    """Moments by numpy, the general matrix root by scipy: Heusel's own code, as most still have it."""
+    import numpy as np
+    import scipy.linalg
+
+    (mean_a, a), (mean_b, b) = (
+        (x.mean(0, dtype="float64"), np.cov(x, rowvar=False)) for x in (real.numpy(), fake.numpy())
+    )
+    root = scipy.linalg.sqrtm(a @ b).real
+    return {"fid": float((mean_a - mean_b) @ (mean_a - mean_b) + np.trace(a + b - 2 * root))}
+
+
+def torch_fidelity_fid(real: Any, fake: Any) -> Mapping[str, float]:
+    from torch_fidelity import metric_fid
+
+    sides = [metric_fid.fid_features_to_statistics(x) for x in (real, fake)]
+    return {"fid": metric_fid.fid_statistics_to_metric(*sides, False)[metric_fid.KEY_METRIC_FID]}
+
+
+def torchmetrics_fid(real: Any, fake: Any) -> Mapping[str, float]:
+    import torch
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    class Identity(torch.nn.Module):
+        num_features = real.shape[1]
+
+        def forward(self, x: Any) -> Any:
+            return x
+
+    metric = FrechetInceptionDistance(feature=Identity())
+    for side, is_real in ((real, True), (fake, False)):
+        for batch in side.split(500):
+            metric.update(batch, real=is_real)
+    return {"fid": float(metric.compute())}
+
+
+def saddle_prdc(real: Any, fake: Any) -> Mapping[str, float]:
+    from saddle.metrics.neighbours import prdc
+
+    return prdc(real, fake, k=5, density_k=5)
+
+
+def package_prdc(real: Any, fake: Any) -> Mapping[str, float]:
+    import contextlib
+    import io
+
+    from prdc import compute_prdc
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = compute_prdc(real.numpy(), fake.numpy(), 5)
+    return {name: float(value) for name, value in found.items()}
+
+
+def saddle_kid(real: Any, fake: Any) -> Mapping[str, float]:
+    from saddle.metrics.kernels import kid_and_error
+
+    return kid_and_error(real, fake)
+
+
+def saddle_vendi(real: Any, fake: Any) -> Mapping[str, float]:
+    from saddle.metrics.vendi import vendi
+
+    return {"vendi": vendi(real, fake)}
+
+
+FIDS = {
+    "saddle": saddle_fid,
+    "sqrtm": sqrtm_fid,
+    "torch-fidelity": torch_fidelity_fid,
+    "torchmetrics": torchmetrics_fid,
+}
+CASES = {
+    "fid/50000x2048": Case(50_000, 2048, FIDS),
+    "prdc/10000x2048": Case(10_000, 2048, {"saddle": saddle_prdc, "prdc": package_prdc}),
+    "prdc/50000x64": Case(50_000, 64, {"saddle": saddle_prdc}),
+    "kid/50000x64": Case(50_000, 64, {"saddle": saddle_kid}),
+    "vendi/50000x2048": Case(50_000, 2048, {"saddle": saddle_vendi}),
+}
+
+
+def time_case(name: str, num_rounds: int) -> dict[str, Any]:
+    """Medians over rounds of each contender's seconds and of the ratios within a round; peak memory."""
+    case = CASES[name]
+    # what nobody else computes is timed once
+    rounds = [
+        {contender: turn(name, contender) for contender in case.contenders}
+        for _ in range(num_rounds if len(case.contenders) > 1 else 1)
+    ]
+    ours = next(iter(case.contenders))
+    result: dict[str, Any] = {"case": name, "rounds": len(rounds), "threads": rounds[0][ours]["threads"]}
+    for contender in case.contenders:
+        turns = [one[contender] for one in rounds]
+        result[contender] = {
+            "seconds": round(statistics.median(one["seconds"] for one in turns), 3),
+            "cpu_seconds": round(statistics.median(one["cpu_seconds"] for one in turns), 3),
+            "peak_gigabytes": round(max(one["peak_gigabytes"] for one in turns), 3),
+            "before_gigabytes": round(turns[0]["before_gigabytes"], 3),
+            "value": turns[0]["value"],
+        }
+        if contender != ours:
+            ratios = [one[contender]["seconds"] / one[ours]["seconds"] for one in rounds]
+            result[contender]["ratio"] = round(statistics.median(ratios), 2)
+            result[contender]["ratio_range"] = [round(min(ratios), 2), round(max(ratios), 2)]
+            result[contender]["relative_difference"] = max(
+                abs(value - turns[0]["value"][key]) / abs(value)
+                for key, value in rounds[0][ours]["value"].items()
+            )
+    return result
+
+
+def turn(case: str, contender: str) -> dict[str, Any]:
+    """One computation in a process of its own."""
+    line = [sys.executable, str(Path(__file__)), case, contender]
+    found = subprocess.run(line, capture_output=True, text=True, check=False)
+    if found.returncode:
+        sys.exit(f"benchmark: {case} by {contender} failed:\n{found.stderr}")
+    result = json.loads(found.stdout.splitlines()[-1])
+    print(f"{case} {contender}: {result['seconds']:.1f} s", file=sys.stderr)
+    return result
+
+
+def features(num: int, width: int, seed: int) -> Any:
+    """(num, width) float32 with variances that fall as 1/rank, as those of networks' features do."""
+    import torch
+
+    random = torch.Generator().manual_seed(seed)
+    rows = torch.randn(num, width, generator=random)
+    return rows.mul_(torch.arange(1, width + 1).rsqrt())
+
+
+def main() -> None:
+    """One turn."""
+    import warnings
+
+    import torch
+
+    case, compute = CASES[sys.argv[1]], CASES[sys.argv[1]].contenders[sys.argv[2]]
+    warnings.simplefilter("ignore")
+    compute(features(128, 8, 2), features(128, 8, 3))  # imports, and starts the threads
+    real = features(case.num, case.width, 0)
+    fake = features(case.num, case.width, 1).mul_(0.95).add_(0.02)
+    before = peak()
+    cpu_before = sum(os.times()[:2])
+    began = time.perf_counter()
+    value = compute(real, fake)
+    seconds = time.perf_counter() - began
+    # of all threads, waiting ones included: what a busy machine disturbs less than the clock
+    cpu = sum(os.times()[:2]) - cpu_before
+    content = {
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "value": dict(value),
+        "threads": torch.get_num_threads(),
+    }
+    print(json.dumps(content | {"peak_gigabytes": peak(), "before_gigabytes": before}))
+
+
+def peak() -> float:
+    """Largest resident memory of this process so far, in 10⁹ bytes."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIGABYTE
+
+
+if __name__ == "__main__":
+    main()
