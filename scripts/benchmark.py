@@ -5,6 +5,9 @@ steps of a hand-written loop of the same arithmetic. A ratio is hand-written tim
 means that ours is faster. Machines are noisy: the two alternate, and medians are taken of
 chunk-by-chunk ratios.
 
+``benchmark.py normalization`` plays rounds with and without spectral normalization of the discriminator in
+turn; its ratio is the time with it over the time without.
+
 ``benchmark.py metrics`` computes metrics of the same features by Saddle and by other libraries, each in a
 process of its own that says its peak memory; the processes take turns, round after round. A ratio is the
 other's time over ours.
@@ -17,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["step", "metrics"])
+    parser.add_argument("what", choices=["step", "normalization", "metrics"])
     parser.add_argument("--chunks", type=int, default=40, help="pairs of chunks to time (default 40)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (default 1 2)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each process (default 3)")
@@ -46,7 +50,17 @@ def main() -> None:
     runs: dict[str, tuple[Mapping[str, Any], Callable[[str], list[dict[str, Any]]]]] = {
         "step": (
             CASES,
-            lambda case: [time_steps(case, threads, arguments.chunks) for threads in arguments.threads],
+            lambda case: [
+                time_steps(case, penalty, threads, arguments.chunks)
+                for penalty in PENALTIES
+                for threads in arguments.threads
+            ],
+        ),
+        "normalization": (
+            CASES,
+            lambda case: [
+                time_normalization(case, threads, arguments.chunks) for threads in arguments.threads
+            ],
         ),
         "metrics": (
             benchmark_metrics.CASES,
@@ -65,13 +79,58 @@ def main() -> None:
         atomic_write(arguments.output, text + "\n")
 
 
-def hand_written(
-    generator: Any, discriminator: Any, *, lr: float, beta1: float, beta2: float, gamma: float, ema: float
-) -> Any:
-    """A careful plain PyTorch training step: non-saturating loss, R1, Adam, EMA; modules and torch.optim.
+Logits = tuple[Any, Any, Any]  # of real samples, of fake ones, and the penalty
 
-    The forward pass on real samples is shared between loss and penalty, and D's parameters take no
-    gradient in the generator's step.
+
+def with_r1(discriminator: Any, real: Any, fake: Any, mix: Any, *, gamma: float) -> Logits:
+    """½γ·E‖∇D(x)‖² at real samples, whose forward pass the loss shares."""
+    real = real.detach().requires_grad_(True)
+    real_logits, fake_logits = discriminator(real), discriminator(fake)
+    return real_logits, fake_logits, 0.5 * gamma * squared_slope(real_logits, real).mean()
+
+
+def with_r2(discriminator: Any, real: Any, fake: Any, mix: Any, *, gamma: float) -> Logits:
+    """½γ·E‖∇D(G(z))‖² at generated samples, likewise."""
+    fake = fake.detach().requires_grad_(True)
+    real_logits, fake_logits = discriminator(real), discriminator(fake)
+    return real_logits, fake_logits, 0.5 * gamma * squared_slope(fake_logits, fake).mean()
+
+
+def with_wgan_gp(
+    discriminator: Any, real: Any, fake: Any, mix: Any, *, weight: float, target: float
+) -> Logits:
+    """λ·E(‖∇D(x̂)‖ − target)² on interpolates, which are a third batch."""
+    mix = mix.view(-1, *[1] * (real.ndim - 1))
+    between = (mix * real + (1 - mix) * fake).detach().requires_grad_(True)
+    slope = (squared_slope(discriminator(between), between) + 1e-12).sqrt()
+    return discriminator(real), discriminator(fake), weight * (slope - target).square().mean()
+
+
+def squared_slope(logits: Any, samples: Any) -> Any:
+    """‖∇D‖² at each sample, (N,)."""
+    import torch
+
+    (slope,) = torch.autograd.grad(logits.sum(), samples, create_graph=True)
+    return slope.flatten(1).square().sum(1)
+
+
+PENALTIES: dict[str, Callable[..., Logits]] = {"r1": with_r1, "r2": with_r2, "wgan_gp": with_wgan_gp}
+
+
+def hand_written(
+    generator: Any,
+    discriminator: Any,
+    penalized: Callable[..., Logits],
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    ema: float,
+) -> Any:
+    """A careful plain PyTorch training step: non-saturating loss, a penalty, Adam, EMA, torch.optim.
+
+    ``penalized`` is (discriminator, real, fake, mix) -> logits and penalty. D's parameters take no gradient
+    in the generator's step.
     """
     from copy import deepcopy
 
@@ -84,15 +143,12 @@ def hand_written(
     ]
     count = 0
 
-    def step(real: Any, latent: Any, next_latent: Any) -> Any:
+    def step(real: Any, latent: Any, next_latent: Any, mix: Any) -> Any:
         nonlocal count
         discriminator.requires_grad_(True)
-        real = real.detach().requires_grad_(True)
         with torch.no_grad():
             fake = generator(latent)
-        real_logits, fake_logits = discriminator(real), discriminator(fake)
-        (slope,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
-        penalty = 0.5 * gamma * slope.flatten(1).square().sum(1).mean()
+        real_logits, fake_logits, penalty = penalized(discriminator, real, fake, mix)
         loss = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
         optimizers[1].zero_grad()
         (loss + penalty).backward()
@@ -114,7 +170,45 @@ def hand_written(
     return step
 
 
-def time_steps(case: str, threads: int, num_chunks: int) -> dict[str, Any]:
+def time_normalization(case: str, threads: int, num_chunks: int) -> dict[str, Any]:
+    """What spectral normalization of D adds to a round, playing rounds with and without it in turn."""
+    import hydra
+    import torch
+
+    from saddle.commands.compose import assemble
+    from saddle.commands.entry import config_directory
+
+    torch.set_num_threads(threads)
+    key = "normalization@model.discriminator.normalization"
+    with hydra.initialize_config_dir(str(config_directory()), version_base="1.3"):
+        modules = [
+            assemble(hydra.compose("train", [*CASES[case], "name=benchmark", f"{key}={choice}"])).module
+            for choice in ("none", "spectral")
+        ]
+    size, warm_up = 10, 3
+    seconds: list[list[float]] = [[], []]
+    for module in modules:
+        module.on_fit_start()
+    for chunk in range(num_chunks + warm_up):
+        for module, times in zip(modules, seconds, strict=True):
+            began = time.perf_counter()
+            module.play(range(chunk * size, (chunk + 1) * size))  # reads its losses, so it waits for a GPU
+            times.append((time.perf_counter() - began) / size)
+    plain, spectral = (times[warm_up:] for times in seconds)
+    ratios = [with_it / without for without, with_it in zip(plain, spectral, strict=True)]
+    quartiles = statistics.quantiles(ratios, n=4)
+    return {
+        "case": f"{case}, spectral normalization",
+        "threads": threads,
+        "chunks": len(ratios),
+        "without_ms_per_step": round(1e3 * statistics.median(plain), 3),
+        "with_ms_per_step": round(1e3 * statistics.median(spectral), 3),
+        "ratio": round(statistics.median(ratios), 3),
+        "ratio_quartiles": [round(quartiles[0], 3), round(quartiles[2], 3)],
+    }
+
+
+def time_steps(case: str, penalty: str, threads: int, num_chunks: int) -> dict[str, Any]:
     """Milliseconds a step of both, and their ratio, on ``threads`` CPU threads or the GPU."""
     import logging
     from copy import deepcopy
@@ -134,7 +228,7 @@ def time_steps(case: str, threads: int, num_chunks: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
     warm_up = 3
     with hydra.initialize_config_dir(str(config_directory()), version_base="1.3"):
-        overrides = [*CASES[case], "name=benchmark", "evaluate_every=1000000", "checkpoint_every=1000000"]
+        overrides = [*CASES[case], "name=benchmark", f"regularizer=[{penalty}]"]
         config = hydra.compose("train", overrides)
     size = config.steps_per_execution
     config.num_steps = size * (num_chunks + warm_up)
@@ -142,6 +236,8 @@ def time_steps(case: str, threads: int, num_chunks: int) -> dict[str, Any]:
     experiment = assemble(config)
     module, data = experiment.module, experiment.dataset.train
     adam = config.optimizer.generator
+    taken = config.regularizer[penalty]
+    numbers: Any = {key: taken[key] for key in taken if key not in ("_target_", "_partial_", "every_n_steps")}
     settings: Any = OmegaConf.to_container(config.trainer)
     step: Any = None
     ours: list[float] = []
@@ -154,11 +250,12 @@ def time_steps(case: str, threads: int, num_chunks: int) -> dict[str, Any]:
             nonlocal step
             networks = [deepcopy(net).to(module.device) for net in (module.generator, module.discriminator)]
             step = hand_written(
-                *networks,
+                networks[0],
+                networks[1],
+                partial(PENALTIES[penalty], **numbers),
                 lr=adam.lr,
                 beta1=adam.beta1,
                 beta2=adam.beta2,
-                gamma=config.regularizer.r1.gamma,
                 ema=config.ema,
             )
             self.data = data.to(module.device)
@@ -174,7 +271,7 @@ def time_steps(case: str, threads: int, num_chunks: int) -> dict[str, Any]:
                 latents = [
                     torch.randn(num, config.model.latents.size, device=self.data.device) for _ in range(2)
                 ]
-                losses = step(real, *latents)
+                losses = step(real, *latents, torch.rand(num, device=self.data.device))
             [float(loss) for loss in losses]  # it, too, reads its losses once a chunk
             end = now()
             if batch_idx >= warm_up:
@@ -206,6 +303,7 @@ def time_steps(case: str, threads: int, num_chunks: int) -> dict[str, Any]:
     quartiles = statistics.quantiles(ratios, n=4)
     return {
         "case": case,
+        "penalty": penalty,
         "device": module.device.type,
         "threads": threads,
         "steps_per_chunk": size,
