@@ -1,4 +1,4 @@
-"""A game played at many settings at once: numbers in its parts become tensors, and a round is lifted over them.
+"""A game played at many settings at once: numbers in its parts become tensors, a round is lifted over them.
 
 Every cell plays from the same start on the same batches as a run of its own would, only side by side. What
 is varied is found by comparing the parts themselves, so whatever a configuration's key sets can vary, as
@@ -56,7 +56,7 @@ def bind(part: Any, values: Mapping[Place, Any]) -> Any:
         return partial(part.func, *part.args, **(part.keywords | changed))
     if isinstance(part, Mapping):
         return {**part, **changed}
-    return part._replace(**changed) if isinstance(part, tuple) else replace(part, **changed)
+    return part._replace(**changed) if hasattr(part, "_replace") else replace(part, **changed)
 
 
 def _children(part: Any) -> Mapping[str, Any]:
@@ -81,8 +81,8 @@ def moved_by(low: Parts, high: Parts, ends: tuple[float, float], key: str) -> li
     places = [place for place in before if before[place] != after.get(place)]
     if not places or before.keys() != after.keys():
         raise ValueError(
-            f"an axis must be a number of the loss, a penalty, a transform, the dynamics or an optimizer that "
-            f"this game uses; {key} changes none. Choose its part too, such as regularizer=[r1] for "
+            f"an axis must be a number of the loss, a penalty, a transform, the dynamics or an optimizer of "
+            f"this game; {key} changes none. Choose its part too, such as regularizer=[r1] for "
             "regularizer.r1.gamma."
         )
     if wrong := [place for place in places if (before[place], after[place]) != ends]:

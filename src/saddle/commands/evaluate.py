@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from saddle.commands.compose import Experiment
     from saddle.commands.sides import Side, Track
     from saddle.evaluation import Features, Metric
-    from saddle.execution import TrainingState
     from saddle.protocol import Extraction
     from saddle.records import Record
 
@@ -33,7 +32,6 @@ class Restored(NamedTuple):
     step: int
     params: "Tensor"  # (P,) of the generator asked for
     averaging: str  # of its weights: an average's name, or none
-    state: "TrainingState"  # all that the checkpoint holds
 
 
 def restore(run: str, checkpoint: str, averaged: bool | str) -> Restored:
@@ -79,7 +77,7 @@ def restore(run: str, checkpoint: str, averaged: bool | str) -> Restored:
         raise ValueError(f"averaged must be one of {known}; got {averaged}. Choose one of them.")
     averaging = called[averaged]
     params = state.averages[averaging].params if averaging in state.averages else state.players.generator
-    return Restored(record, experiment, found.step, params, averaging, state)
+    return Restored(record, experiment, found.step, params, averaging)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from saddle.commands import entry
 from saddle.provenance import provenance
@@ -28,7 +28,7 @@ def portrait(config: DictConfig) -> None:
     """Compute or read a picture's numbers, draw it, and write both."""
     from saddle.reports import paper
 
-    choice = HydraConfig.get().runtime.choices.picture
+    choice = _choices()["picture"]
     with entry.refusing():
         paper.new_figure(config.width, 1)  # refuses a width before anything is computed
         content = _computed(config, choice) if config.redraw is None else _read(Path(config.redraw), choice)
@@ -53,7 +53,7 @@ def _computed(config: DictConfig, choice: str) -> dict[str, Any]:
     from rich.console import Console
     from rich.progress import track
 
-    from saddle.commands.pictures import Subject
+    from saddle.commands.pictures.subject import Subject
     from saddle.reports.selection import find
     from saddle.spectra import NotConverged
 
@@ -81,6 +81,10 @@ def _computed(config: DictConfig, choice: str) -> dict[str, Any]:
     return dict(strict(content))
 
 
+def _choices() -> dict[str, Any]:
+    return dict(HydraConfig.get().runtime.choices)
+
+
 def _beside(out: Path, kind: str) -> Path:
     return out.with_name(f"{out.name}.{kind}")
 
@@ -98,8 +102,8 @@ def _methods(config: DictConfig) -> dict[str, list[str]]:
     settings = HydraConfig.get()
     given: Any = config.methods
     if not given:
-        return {settings.runtime.choices.dynamics: [*settings.overrides.task]}
-    named = given if OmegaConf.is_dict(given) else {str(words): words for words in given}
+        return {_choices()["dynamics"]: [*settings.overrides.task]}
+    named = given if isinstance(given, DictConfig) else {str(words): words for words in given}
     found = {}
     for name, words in named.items():
         own = str(words).split()

@@ -27,7 +27,7 @@ def field_over(field: Map, x: Tensor, y: Tensor) -> Tensor:
 
 
 def rest_points(field: Map, x: Tensor, y: Tensor, tolerance: float = 1e-6) -> list[Point]:
-    """Where v = 0 within the grid's frame: found by Powell's method from each local minimum of ‖v‖ on the grid.
+    """Where v = 0 within the grid's frame, by Powell's method from each local minimum of ‖v‖ on the grid.
 
     A rest point between two that the grid does not tell apart is missed.
 

@@ -37,10 +37,10 @@ class PhasePortrait(NamedTuple):
 
 @matplotlib.rc_context(STYLE)
 def draw(numbers: PhasePortrait, width: float) -> Figure:
-    """A panel for each field, all in one frame; each path with its own colour and mark, a ring at its start."""
+    """A panel for each field, all in one frame; each path in a colour and mark of its own from a ring on."""
     panels = [Panel(*panel) for panel in numbers.panels]
-    columns = max(1, min(len(panels), int((width - 0.4) / LEAST_PANEL)))
-    rows = math.ceil(len(panels) / columns)
+    rows = math.ceil(len(panels) / max(1, int((width - 0.4) / LEAST_PANEL)))
+    columns = math.ceil(len(panels) / rows)
     order = [name for panel in panels for name in panel.paths]
     ratio = (numbers.y[-1] - numbers.y[0]) / (numbers.x[-1] - numbers.x[0])
     side = min((width - 0.55) / columns - 0.05, 3.2)
@@ -63,7 +63,8 @@ def draw(numbers: PhasePortrait, width: float) -> Figure:
             axes.set_xlabel(numbers.names[0], labelpad=1)
             axes.tick_params(labelbottom=True)
         if index % columns == 0:
-            axes.set_ylabel(numbers.names[1], labelpad=1)
+            short = len(numbers.names[1]) <= 2  # a letter stays upright
+            axes.set_ylabel(numbers.names[1], labelpad=4 if short else 1, rotation=0 if short else 90)
     legend_above(figure, drawn[: len(panels)])
     return figure
 

@@ -8,14 +8,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from saddle.reports.curves import LOG_RATIO
-from saddle.reports.paper import COLOURS, STYLE, new_figure
+from saddle.reports.paper import COLOURS, MARKS, STYLE, new_figure
 
 NUM_BUCKETS = 150  # points of a drawn course; more are averaged, their range shown as a band
+MAX_MARKS = 25  # a shorter course shows its points
 HEIGHT = 1.45  # inches, of a panel
-LEAST_PANEL = 2.6  # inches, width of a panel: narrower ones go into another row
-DASHES = ("-", "--", ":", "-.")
+LEAST_PANEL = 2.2  # inches, width of a panel: narrower ones go into another row
+DASHES: Any = ("-", "--", ":", "-.")
 
 
 class Panel(NamedTuple):
@@ -37,8 +39,8 @@ def draw(numbers: Trajectories, width: float) -> Figure:
     """A panel for each quantity; a colour for each run, a dash for each series of a panel."""
     panels = [Panel(*panel) for panel in numbers.panels]
     runs = list(dict.fromkeys(run for panel in panels for run in panel.courses))
-    columns = max(1, min(len(panels), int(width / LEAST_PANEL)))
-    rows = math.ceil(len(panels) / columns)
+    rows = math.ceil(len(panels) / max(1, int(width / LEAST_PANEL)))
+    columns = math.ceil(len(panels) / rows)
     figure = new_figure(width, rows * (HEIGHT + 0.3) + 0.2 + 0.16 * (len(runs) > 1))
     grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
     drawn: list[Axes] = [*grid.flat]
@@ -70,7 +72,15 @@ def _draw_panel(axes: Axes, panel: Panel, runs: list[str]) -> None:
             style = runs.index(run) if len(runs) > 1 else series.index(name)
             steps, low, mean, high = _bucketed(course)
             dash = DASHES[series.index(name) % 4]
-            axes.plot(steps, mean, color=COLOURS[style % 7], linestyle=dash, linewidth=1)
+            axes.plot(
+                steps,
+                mean,
+                color=COLOURS[style % 7],
+                linestyle=dash,
+                linewidth=1,
+                marker=MARKS[style % 7] if len(steps) <= MAX_MARKS else None,
+                markeredgewidth=0,
+            )
             if np.nanmax(high - low, initial=0) > 0:
                 axes.fill_between(steps, low, high, color=COLOURS[style % 7], alpha=0.15, linewidth=0)
             heights += [value for value in (*low, *high) if math.isfinite(value)]
@@ -93,6 +103,11 @@ def _draw_panel(axes: Axes, panel: Panel, runs: list[str]) -> None:
         )
     axes.set_ylabel(panel.title, labelpad=2)
     axes.margins(x=0.01)
+    if all(value == int(value) for value in heights):
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    if panel.levels:  # room for their labels
+        low_end, high_end = axes.get_ylim()
+        axes.set_ylim(low_end, high_end + 0.14 * (high_end - low_end))
     if len(series) > 1:
         handles = [
             Line2D(
@@ -107,8 +122,8 @@ def _draw_panel(axes: Axes, panel: Panel, runs: list[str]) -> None:
         ]
         axes.legend(
             handles=handles,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 0.98),
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
             ncols=len(series),
             borderpad=0,
             borderaxespad=0.1,
