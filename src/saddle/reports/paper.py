@@ -11,13 +11,14 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#9a9a9a"  # of what lies behind: fields, grids, regions
 DOTS_PER_INCH = 300
-NARROWEST, WIDEST = 2.0, 20.0  # inches: below, labels of 7 points meet; above, a poster is meant
+NARROWEST, WIDEST = 2.5, 20.0  # inches: below, labels of 7 points meet; above, a poster is meant
 
 STYLE: Any = {
     "font.size": 8,
@@ -51,7 +52,8 @@ def new_figure(width: float, height: float) -> Figure:
             f"width must lie between {NARROWEST:g} and {WIDEST:g} inches; got {width:g}. One column of a "
             "paper is 3.35, two are 6.9."
         )
-    figure = Figure(figsize=(width, height), layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)  # inches
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)  # not pyplot: it keeps figures in a global list
     return figure
 

@@ -74,7 +74,7 @@ def draw(numbers: SpectrumPicture, width: float) -> Figure:
     axes.set_xlabel("Re λ", labelpad=1)
     axes.set_ylabel("Im λ", labelpad=1)
     axes.locator_params(axis="y", nbins=5)
-    axes.locator_params(axis="x", nbins=6)
+    axes.locator_params(axis="x", nbins=max(3, int(1.7 * side)))
     legend_above(figure, [axes])
     return figure
 

@@ -58,7 +58,7 @@ def trajectories(
         wanted = ", ".join(name for names in panels.values() for name in names)
         raise ValueError(
             f"a picture of trajectories must have something to draw; the runs hold none of {wanted}. Give "
-            "other picture.compute.panels."
+            "others, such as +picture.compute.panels.fid=[eval/fid]."
         )
     return Trajectories(found)
 
