@@ -91,7 +91,8 @@ def _view(paths: Sequence[Tensor]) -> tuple[float, float, float, float]:
 
 
 def _penalties(game: Game) -> str:
-    names = [*game.penalties, *game.generator_penalties]
+    known = [*game.penalties, *game.generator_penalties]
+    names = [name.upper() if len(name) <= 3 else name.replace("_", " ") for name in known]  # R1, BCR
     return f"with {', '.join(names)}" if names else "no penalty"
 
 
