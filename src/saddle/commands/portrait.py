@@ -73,7 +73,7 @@ def _computed(config: DictConfig, choice: str) -> dict[str, Any]:
         raise entry.Refused(str(error)) from error
     content = {
         "picture": choice,
-        "methods": {} if runs else methods,
+        "methods": {} if runs else {name: [*_training(words)] for name, words in methods.items()},
         "runs": [str(run) for run in runs],
         "numbers": numbers._asdict(),
         "provenance": provenance(sys.argv, None),
@@ -119,6 +119,10 @@ def _methods(config: DictConfig) -> dict[str, list[str]]:
             *own,
         ]
     return found
+
+
+def _training(words: Iterable[str]) -> Iterable[str]:
+    return (word for word in words if _key(word).partition(".")[0] not in OWN)
 
 
 def _key(word: str) -> str:
