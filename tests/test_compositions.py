@@ -342,15 +342,21 @@ def test_a_runs_group_in_a_tracker_is_its_question_without_the_seed():
 
 def test_every_group_is_under_test_here():
     # experiment has a test of its own above; data choose the metrics
-    # hydra: test_sweeps.py; search: test_search.py; sweep: test_wandb_sweeps.py
-    elsewhere = {"hydra", "search", "sweep"}
+    # hydra: test_sweeps.py; search: test_search.py; sweep: test_wandb_sweeps.py; picture: test_portrait.py
+    elsewhere = {"hydra", "search", "sweep", "picture"}
     tested = {*TOP, *(group for group, _ in PARTS), "metrics", "features", *elsewhere}
     assert {*GROUPS} == tested
 
 
 def test_a_conf_file_is_not_silently_ignored():
     # every file is a choice of a group or one of the commands' own
-    assert {path.stem for path in CONF.glob("*.yaml")} == {"train", "evaluate", "sample", "search"}
+    assert {path.stem for path in CONF.glob("*.yaml")} == {
+        "train",
+        "evaluate",
+        "sample",
+        "search",
+        "portrait",
+    }
     assert not [path for path in CONF.iterdir() if path.is_file() and path.suffix != ".yaml"]
     assert not [path for path in CONF.rglob("*") if path.is_file() and path.suffix != ".yaml"]
     flat = {*GROUPS} - {"hydra"}  # whose groups are Hydra's own

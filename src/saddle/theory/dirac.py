@@ -14,7 +14,7 @@ import math
 from scipy.special import expit, i0
 
 from saddle.theory.domain import at_least, not_negative, positive
-from saddle.theory.stability import quadratic_roots
+from saddle.theory.stability import largest_stable_step, quadratic_roots
 
 SLOPE, CURVATURE = 0.5, -0.25  # f'(0) and f''(0) of the logistic losses
 
@@ -108,6 +108,20 @@ def alternating_step_limit(
     at_least(1, num_generator_steps=num_generator_steps, num_discriminator_steps=num_discriminator_steps)
     positive(slope=slope)
     return 2 / (math.sqrt(num_generator_steps * num_discriminator_steps) * slope)
+
+
+def gradient_penalty_step_limit(gamma: float, slope: float = SLOPE) -> float:
+    """The h below which simultaneous descent contracts under R1 or R2 of weight γ.
+
+    γ/f'(0)² while γ ≤ 2f'(0) and the eigenvalues rotate, 4γ for the logistic losses; beyond that
+    2/(γ/2 + √(γ²/4 − f'(0)²)), which falls as 2/γ. Derived from ``gradient_penalty_eigenvalues``.
+    """
+    return largest_stable_step(gradient_penalty_eigenvalues(gamma, slope))
+
+
+def consensus_step_limit(gamma: float, slope: float = SLOPE) -> float:
+    """2γ/(1 + γ²f'(0)²): the same for consensus optimization. Derived from ``consensus_eigenvalues``."""
+    return largest_stable_step(consensus_eigenvalues(gamma, slope))
 
 
 def simultaneous_growth(theta: float, psi: float, h: float) -> float:
