@@ -29,7 +29,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def kth_nearest(
-    x: Tensor, y: Tensor | None, ks: tuple[int, ...], *, block_size: int = 512
+    x: Tensor, y: Tensor | None, ks: tuple[int, ...], *, block_size: int = 256
 ) -> tuple[Tensor, Tensor]:
     """Squared distances of each row to its k-th nearest rows of y, and which rows they are.
 
@@ -72,7 +72,7 @@ class Pairs(NamedTuple):
 
 
 def pairs_within(
-    x: Tensor, y: Tensor, x_radii: Sequence[Tensor], y_radii: Tensor, *, block_size: int = 512
+    x: Tensor, y: Tensor, x_radii: Sequence[Tensor], y_radii: Tensor, *, block_size: int = 256
 ) -> Iterator[Pairs]:
     """All pairs in which one lies in the ball around the other, block of rows of x after block.
 

@@ -12,7 +12,7 @@ from saddle.metrics.distances import kth_nearest, pairs_within
 from saddle.metrics.matrices import comparable
 
 
-def authenticity(real: Tensor, fake: Tensor, *, block_size: int = 512) -> float:
+def authenticity(real: Tensor, fake: Tensor, *, block_size: int = 256) -> float:
     """AuthPct: percent of fakes farther from their nearest training sample than that one's own neighbour is.
 
     Args:
@@ -39,7 +39,7 @@ def authenticity(real: Tensor, fake: Tensor, *, block_size: int = 512) -> float:
     return 100 * float((own[which[:, 0]] < across[:, 0]).to(torch.float64).mean())
 
 
-def memorization(real: Tensor, fake: Tensor, *, held_out: Tensor, block_size: int = 512) -> dict[str, float]:
+def memorization(real: Tensor, fake: Tensor, *, held_out: Tensor, block_size: int = 256) -> dict[str, float]:
     """Whether fakes are nearer to the training set than to held-out samples of the same distribution.
 
     min(N, H) samples of either set are used, the first so many: the larger set would always be nearer.
@@ -77,7 +77,7 @@ def memorization(real: Tensor, fake: Tensor, *, held_out: Tensor, block_size: in
 
 
 def birthday_support(
-    real: Tensor, fake: Tensor, *, quantile: float = 0.01, block_size: int = 512
+    real: Tensor, fake: Tensor, *, quantile: float = 0.01, block_size: int = 256
 ) -> dict[str, float]:
     """Size of the fakes' support, from how often two of them are the same.
 

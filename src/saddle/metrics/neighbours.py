@@ -16,7 +16,7 @@ from saddle.metrics.distances import kth_nearest, pairs_within
 from saddle.metrics.matrices import comparable
 
 
-def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3, block_size: int = 512) -> dict[str, float]:
+def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3, block_size: int = 256) -> dict[str, float]:
     """Improved precision and recall: the share of each side that lies in some ball of the other.
 
     Args:
@@ -38,7 +38,7 @@ def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3, block_size: int 
     return _manifolds(_counts(real, fake, _radii(real, (k,)), _radii(fake, (k,)), block_size))
 
 
-def density_coverage(real: Tensor, fake: Tensor, *, k: int = 5, block_size: int = 512) -> dict[str, float]:
+def density_coverage(real: Tensor, fake: Tensor, *, k: int = 5, block_size: int = 256) -> dict[str, float]:
     """Density, Σ over fake of the balls of real samples it lies in, /(k·M); coverage, the share of those
     balls that hold a fake sample.
 
@@ -65,7 +65,7 @@ def density_coverage(real: Tensor, fake: Tensor, *, k: int = 5, block_size: int 
 
 
 def prdc(
-    real: Tensor, fake: Tensor, *, k: int = 3, density_k: int = 5, block_size: int = 512
+    real: Tensor, fake: Tensor, *, k: int = 3, density_k: int = 5, block_size: int = 256
 ) -> dict[str, float]:
     """``precision_recall`` with k and ``density_coverage`` with density_k, from one pass over the distances.
 

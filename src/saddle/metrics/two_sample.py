@@ -7,7 +7,7 @@ from saddle.metrics.distances import kth_nearest
 from saddle.metrics.matrices import comparable
 
 
-def one_nearest_neighbour(real: Tensor, fake: Tensor, *, block_size: int = 512) -> dict[str, float]:
+def one_nearest_neighbour(real: Tensor, fake: Tensor, *, block_size: int = 256) -> dict[str, float]:
     """Leave-one-out accuracy of the 1-nearest-neighbour classifier of real against fake.
 
     A sample is classified rightly when its nearest other sample is of its own kind; a tie counts half.
