@@ -154,31 +154,13 @@ def traced(step: Step, compile: Callable[[torch.fx.GraphModule, list[Any]], Call
 
             # clones: of two inputs that are one tensor today, the graph would keep one
             examples = [leaf.detach().clone() for leaf in leaves]
-            table = {torch.ops.aten.bmm.default: _thin_products} if leaves[0].device.type == "cpu" else {}
-            graph = make_fx(flat, decomposition_table=table)(*examples)
+            graph = make_fx(flat)(*examples)
             graphs[round] = compile(graph, examples), made[-1]
         run_graph, found = graphs[round]
         with torch.no_grad():
             return pytree.tree_unflatten([*run_graph(*leaves)], found)
 
     return run
-
-
-def _thin_products(a: Tensor, b: Tensor) -> Tensor:
-    """Products of many matrices, those with a side of one or two as sums, which the compiler fuses.
-
-    There a CPU's ``bmm`` is ten times slower than its arithmetic.
-    """
-    rows, inner, columns = a.shape[1], a.shape[2], b.shape[2]
-    if inner <= THIN:
-        terms = (a[:, :, k, None] * b[:, None, k, :] for k in range(inner))
-        return sum(terms, next(terms))
-    if min(rows, columns) <= THIN:
-        return (a[:, :, None, :] * b.transpose(1, 2)[:, None]).sum(-1)
-    return NotImplemented
-
-
-THIN = 2
 
 
 def rounds(

@@ -95,6 +95,8 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # torch.func.jvp's own first import
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # torch lifts its weight normalization member by member: correct, and nothing that a user could mend
+    warnings.filterwarnings("ignore", message=".*batching rule for aten..?_weight_norm_interface.*")
 
 
 def _begin(config: DictConfig) -> Run:
