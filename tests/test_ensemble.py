@@ -193,8 +193,8 @@ def test_members_may_have_learning_rate_schedules_of_their_own():
         Players(Cosine(4), Linear(6, num_warmup_steps=2)),
         Players(None, None),
     ]
-    must_equal_solo(small_members(schedules=schedules.__getitem__), points(), 5)
-    must_equal_solo(small_members(schedules=schedules.__getitem__), points(), 5, as_graph)
+    for execution in (EAGER, as_graph):
+        must_equal_solo(small_members(schedules=schedules.__getitem__), points(), 4, execution)
 
 
 def test_members_share_the_rounds_of_a_lazy_penalty_also_where_each_variant_is_a_graph_of_its_own():
@@ -206,7 +206,7 @@ def test_members_share_the_rounds_of_a_lazy_penalty_also_where_each_variant_is_a
     def counted(step: Step) -> Step:
         return traced(step, lambda graph, _: built.append(graph) or graph)
 
-    must_equal_solo(members, points(), 7, counted)
+    must_equal_solo(members, points(), 4, counted)
     assert len(built) == 2  # due, and not due
 
 
@@ -249,7 +249,7 @@ def test_a_member_is_a_copy_of_its_own():
 # ---- graphs
 
 
-@pytest.mark.parametrize("number", [0, 9])
+@pytest.mark.parametrize("number", [0])
 def test_a_traced_round_is_an_eager_one(number):
     row = every_choice_once()[number]
     (parts,) = members_of(row, 1)
