@@ -91,9 +91,8 @@ def must_equal_solo(
 # ---- members and solo runs
 
 
-FIRST_ORDER = ["alternating", "simultaneous", "extragradient", "past_extragradient", "optimistic",
-               "lookahead_alternating", "lookahead_extragradient", "runge_kutta2", "runge_kutta4"]  # fmt: skip
-SECOND_ORDER = sorted({*FACTORS["dynamics"]} - {*FIRST_ORDER})
+SECOND_ORDER = ["cgd", "consensus", "follow_the_ridge", "sga", "unrolled"]
+FIRST_ORDER = sorted({*FACTORS["dynamics"]} - {*SECOND_ORDER})
 
 
 # correct, but member by member: torch cannot lift its own weight normalization
@@ -156,8 +155,12 @@ def test_the_rows_hold_every_choice():
 
 
 PLAIN = dict.fromkeys(FACTORS, NOTHING) | {
-    "space": "points", "loss": "non_saturating", "normalization": "none", "optimizer": "sgd", "regularizer": "r1",
-}  # fmt: skip
+    "space": "points",
+    "loss": "non_saturating",
+    "normalization": "none",
+    "optimizer": "sgd",
+    "regularizer": "r1",
+}
 
 
 @pytest.mark.parametrize("dynamics", SECOND_ORDER)

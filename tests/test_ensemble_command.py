@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,8 @@ AXES = "ensemble.vary={regularizer.r1.gamma:[0.1,1],optimizer.discriminator.lr:[
 
 
 @pytest.fixture(autouse=True)
-def _float32_as_the_commands_have_it(_float64_by_default: None) -> Iterator[None]:
+def _float32_as_the_commands_have_it(_float64_by_default: None) -> None:
     torch.set_default_dtype(torch.float32)
-    yield
 
 
 def records(sweep: Path) -> list[Record]:
@@ -32,7 +30,7 @@ def records(sweep: Path) -> list[Record]:
 
 
 def must_be_alike(found: Record, expected: Record) -> None:
-    """Rows and weights of the two, to the round-off of a few float32 steps; their configuration to the word."""
+    """Rows and weights to the round-off of a few float32 steps; configuration and the rest to the word."""
     ours, theirs = (record.series() for record in (found, expected))
     assert ours.keys() == theirs.keys()
     for name, values in theirs.items():
@@ -154,13 +152,39 @@ def test_a_member_that_diverges_is_marked_and_the_others_go_on(tmp_path, capsys)
 @pytest.mark.parametrize(
     ("words", "pieces"),
     [
-        (["ensemble.vary={regularizer.r1.gama:[0.1,1]}"], ["there is no regularizer.r1.gama", "Did you mean regularizer.r1.gamma"]),
-        (["ensemble.vary={regularizer.r1:[0.1,1]}"], ["regularizer.r1 holds several", "Did you mean regularizer.r1.gamma"]),
-        (["ensemble.vary={batch_size:[8,16]}", "ensemble.seeds=2"], ["must share batch_size", "got 8 and 16", "-m data=ring8", "batch_size=8,16 seed=0,1"]),
-        (["ensemble.vary={model.generator.hidden:[[8],[16]]}"], ["the same shapes", "'model.generator.hidden=[8],[16]' seed=0"]),
-        (["ensemble.vary={dynamics.num_discriminator_steps:[1,2]}"], ["a whole number there decides", "dynamics.num_discriminator_steps=1,2 seed=0"]),
-        (["ensemble.vary={model.discriminator.negative_slope:[0.1,0.2]}"], ["decides the function", "negative_slope=0.1,0.2 seed=0"]),
-        (["regularizer=[cr]", "data=digits", "model=mlp8", "ensemble.vary={regularizer.cr.translation:[0.1,0.3]}"], ["only calculate with its numbers", "regularizer.cr.translation=0.1,0.3"]),
+        (
+            ["ensemble.vary={regularizer.r1.gama:[0.1,1]}"],
+            ["there is no regularizer.r1.gama", "Did you mean regularizer.r1.gamma"],
+        ),
+        (
+            ["ensemble.vary={regularizer.r1:[0.1,1]}"],
+            ["regularizer.r1 holds several", "Did you mean regularizer.r1.gamma"],
+        ),
+        (
+            ["ensemble.vary={batch_size:[8,16]}", "ensemble.seeds=2"],
+            ["must share batch_size", "got 8 and 16", "-m data=ring8", "batch_size=8,16 seed=0,1"],
+        ),
+        (
+            ["ensemble.vary={model.generator.hidden:[[8],[16]]}"],
+            ["the same shapes", "'model.generator.hidden=[8],[16]' seed=0"],
+        ),
+        (
+            ["ensemble.vary={dynamics.num_discriminator_steps:[1,2]}"],
+            ["a whole number there decides", "dynamics.num_discriminator_steps=1,2 seed=0"],
+        ),
+        (
+            ["ensemble.vary={model.discriminator.negative_slope:[0.1,0.2]}"],
+            ["decides the function", "negative_slope=0.1,0.2 seed=0"],
+        ),
+        (
+            [
+                "regularizer=[cr]",
+                "data=digits",
+                "model=mlp8",
+                "ensemble.vary={regularizer.cr.translation:[0.1,0.3]}",
+            ],
+            ["only calculate with its numbers", "regularizer.cr.translation=0.1,0.3"],
+        ),
         (["ensemble.vary={optimizer.generator.lr:[0.1,-1]}"], ["lr must lie in", "got -1"]),
         (["ensemble.vary={optimizer.generator.lr:0.1}"], ["must give each key a list", "Take"]),
         (["ensemble.seeds=0"], ["must be a number of seeds", "got []"]),
@@ -168,11 +192,14 @@ def test_a_member_that_diverges_is_marked_and_the_others_go_on(tmp_path, capsys)
         (["ensemble.seeds=2", "seed=3"], ["given once", "Drop one"]),
         (["ensemble.seeds=20", "max_jobs=10"], ["at most max_jobs=10", "got 20"]),
         (["ensemble.members=[0.1]"], ["must list the keys and values of each", "Take"]),
-        (["ensemble.seeds=2", "+trainer.detect_anomaly=true"], ["without Lightning's trainer", "trainer.detect_anomaly"]),
+        (
+            ["ensemble.seeds=2", "+trainer.detect_anomaly=true"],
+            ["without Lightning's trainer", "trainer.detect_anomaly"],
+        ),
         (["-m", "ensemble.seeds=2", "seed=0,1"], ["must be of single runs", "Drop -m"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) and "=" in value[0] else "",
-)  # fmt: skip
+)
 def test_what_cannot_be_lifted_is_refused_with_the_sweep_that_can(command, tmp_path, words, pieces):  # noqa: F811
     points = POINTS
     if "data=digits" in words:
