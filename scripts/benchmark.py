@@ -2,7 +2,7 @@
 
 ``benchmark.py step`` trains through Lightning with logging on, and between its chunks plays as many
 steps of a hand-written loop of the same arithmetic. A ratio is hand-written time over ours: above 1
-means that ours is faster. Machines are noisy: the two alternate, and medians are taken of
+means that ours is faster. Machines are noisy: what is compared alternates, and medians are taken of
 chunk-by-chunk ratios.
 
 ``benchmark.py normalization`` plays rounds with and without spectral normalization of the discriminator in
@@ -11,6 +11,9 @@ turn; its ratio is the time with it over the time without.
 ``benchmark.py metrics`` computes metrics of the same features by Saddle and by other libraries, each in a
 process of its own that says its peak memory; the processes take turns, round after round. A ratio is the
 other's time over ours.
+
+``benchmark.py ensemble`` plays rounds of 8 members as one compiled step, as one eager step, and one after
+another; its ratios are the last over the others.
 """
 
 import argparse
@@ -35,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["step", "normalization", "metrics"])
+    parser.add_argument("what", choices=["step", "normalization", "ensemble", "metrics"])
     parser.add_argument("--chunks", type=int, default=40, help="pairs of chunks to time (default 40)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (default 1 2)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each process (default 3)")
@@ -61,6 +64,10 @@ def main() -> None:
             lambda case: [
                 time_normalization(case, threads, arguments.chunks) for threads in arguments.threads
             ],
+        ),
+        "ensemble": (
+            CASES,
+            lambda case: [time_ensemble(case, threads, arguments.chunks) for threads in arguments.threads],
         ),
         "metrics": (
             benchmark_metrics.CASES,
@@ -312,6 +319,104 @@ def time_steps(case: str, penalty: str, threads: int, num_chunks: int) -> dict[s
         "hand_written_ms_per_step": round(1e3 * statistics.median(theirs), 3),
         "ratio": round(statistics.median(ratios), 3),
         "ratio_quartiles": [round(quartiles[0], 3), round(quartiles[2], 3)],
+    }
+
+
+def time_ensemble(case: str, threads: int, num_chunks: int, num_members: int = 8) -> dict[str, Any]:
+    """Milliseconds a round of all members, lifted and one after another, batches drawn for each included."""
+    import hydra
+    import torch
+    from omegaconf import OmegaConf
+    from torch import Tensor
+
+    from saddle import ensemble
+    from saddle.commands.compose import assemble
+    from saddle.commands.entry import config_directory
+    from saddle.commands.members import parts_of
+    from saddle.execution import EAGER, Compiled, eager
+
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    experiments: list[Any] = []
+    with hydra.initialize_config_dir(str(config_directory()), version_base="1.3"):
+        for seed in range(num_members):
+            config = hydra.compose("train", [*CASES[case], "name=benchmark", f"seed={seed}"])
+            resolved: Any = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+            experiments.append(assemble(resolved, experiments[0] if experiments else None))
+    modules = [experiment.module for experiment in experiments]
+    for module in modules:
+        module.dataset = modules[0].dataset
+        module.begin(device)
+    members = [parts_of(experiment) for experiment in experiments]
+    solo = [eager(*parts) for parts in members]
+    start = ensemble.stack([module.state for module in modules])
+    compiled = ensemble.rounds(members, Compiled(), start.players.generator)
+    lifted = ensemble.rounds(members, EAGER, start.players.generator)
+    began = time.perf_counter()
+    compiled(start, ensemble.stack([module.draw(0) for module in modules]), 0)
+    seconds_to_compile = time.perf_counter() - began
+    size = 10
+    # the first is wall-clock; the other does not see what else a shared machine is doing
+    clocks = (time.perf_counter, time.process_time)
+    states = {"compiled": start, "lifted": start}
+    apart = [module.state for module in modules]
+
+    def look(logs: dict[str, Tensor]) -> None:
+        torch.stack([*logs.values()]).tolist()  # losses are read once a chunk
+
+    def together(kind: str, play: Any, first: int) -> list[float]:
+        began = [clock() for clock in clocks]
+        for index in range(first, first + size):
+            batches = ensemble.stack([module.draw(index) for module in modules])
+            states[kind], logs = play(states[kind], batches, index)
+        look(logs)
+        return [(clock() - start) / size for clock, start in zip(clocks, began, strict=True)]
+
+    def one_after_another(first: int) -> list[float]:
+        began = [clock() for clock in clocks]
+        for number, (module, play) in enumerate(zip(modules, solo, strict=True)):
+            for index in range(first, first + size):
+                apart[number], logs = play(apart[number], module.draw(index), index)
+            look(logs)
+        return [(clock() - start) / size for clock, start in zip(clocks, began, strict=True)]
+
+    rows = []
+    for chunk in range(num_chunks + 1):
+        first = chunk * size
+        rows.append(
+            (
+                one_after_another(first),
+                together("compiled", compiled, first),
+                together("lifted", lifted, first),
+            )
+        )
+    rows = rows[1:]  # the first warms up
+    kinds = ("one_after_another", "compiled", "eager_lifted")
+
+    def figures(clock: int) -> dict[str, Any]:
+        columns = dict(
+            zip(kinds, zip(*([kind[clock] for kind in row] for row in rows), strict=True), strict=True)
+        )
+        found: dict[str, Any] = {
+            "ms_per_round_of_all": {kind: round(1e3 * statistics.median(columns[kind]), 2) for kind in kinds}
+        }
+        for kind in kinds[1:]:
+            ratios = [solo / own for solo, own in zip(columns[kinds[0]], columns[kind], strict=True)]
+            quartiles = statistics.quantiles(ratios, n=4)
+            found[f"ratio_{kind}"] = round(statistics.median(ratios), 3)
+            found[f"ratio_{kind}_quartiles"] = [round(quartiles[0], 3), round(quartiles[2], 3)]
+        return found
+
+    return {
+        "case": case,
+        "device": device.type,
+        "threads": threads,
+        "members": num_members,
+        "chunks": len(rows),
+        "rounds_per_chunk": size,
+        "seconds_to_compile": round(seconds_to_compile, 1),
+        "wall_clock": figures(0),
+        "processor_time": figures(1),
     }
 
 

@@ -39,6 +39,11 @@ class ProductSweeper(BasicSweeper):
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        if ensemble := [o.input_line for o in overrides if o.get_key_element().startswith("ensemble.")]:
+            raise Refused(
+                f"a sweep must be of single runs; got {ensemble[0]}. Drop -m to train an ensemble in one "
+                "process, or give its seeds and values as words of the sweep, such as seed=range(8)."
+            )
         by_key = {override.get_key_element(): override for override in overrides}  # the last word counts
         number, limit = math.prod(map(_num_values, by_key.values())), self.config.max_jobs
         if not 1 <= number <= limit:

@@ -29,10 +29,11 @@ Picture = Callable[[Tensor, Tensor | None], bytes]  # real samples, generated on
 
 @dataclass
 class Stopwatch:
-    """Seconds by part of this session."""
+    """Seconds by part of this session; of the whole, the share of one of ``sharers`` runs in one process."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    sharers: int = 1
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
@@ -43,7 +44,7 @@ class Stopwatch:
             self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - begin
 
     def total(self) -> dict[str, float]:
-        return {"total": time.perf_counter() - self.started, **self.seconds}
+        return {"total": (time.perf_counter() - self.started) / self.sharers, **self.seconds}
 
 
 def _scalars(trainer: Trainer, step: int, values: Mapping[str, float]) -> None:
@@ -63,14 +64,10 @@ class Log(Callback):
     def __init__(self, record: Record, stopwatch: Stopwatch) -> None:
         self.record, self.stopwatch = record, stopwatch
 
-    def on_train_batch_start(self, trainer: Trainer, module: GANModule, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
-        self.began = time.perf_counter()
-
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, module: GANModule, outputs: Any, batch: range, batch_idx: int
     ) -> None:
-        seconds = time.perf_counter() - self.began
-        self.stopwatch.seconds["train"] = self.stopwatch.seconds.get("train", 0.0) + seconds
+        self.stopwatch.seconds["train"] = self.stopwatch.seconds.get("train", 0.0) + module.seconds
         if module.logs is None:
             return
         with self.stopwatch("log"):
@@ -80,7 +77,9 @@ class Log(Callback):
             }
             self.record.append(module.generator_steps, values)
             _scalars(
-                trainer, module.generator_steps, values | {"time/seconds_per_step": seconds / len(batch)}
+                trainer,
+                module.generator_steps,
+                values | {"time/seconds_per_step": module.seconds / len(batch)},
             )
 
 

@@ -6,7 +6,8 @@ no host synchronisation in between. Its optimizer is a shell that runs the chunk
 """
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from torch.utils import _pytree as pytree
 
 from saddle.data.dataset import Dataset
 from saddle.data.sampling import LatentLaw, draw_batches
-from saddle.execution import CONSTANT, Averages, Dynamics, TrainingState, eager, start
-from saddle.game import Game, Players
+from saddle.execution import CONSTANT, EAGER, Averages, Dynamics, Execution, TrainingState, rounds, start
+from saddle.game import Batch, Game, Players
 
 # Euclidean norm of each player's parameters: not finite as soon as one of them is not
 WEIGHTS_NORM = {"generator": "diag/generator_norm", "discriminator": "diag/discriminator_norm"}
@@ -51,6 +52,7 @@ class GANModule(LightningModule):
         steps_per_execution: rounds in a chunk. Changes how often losses are read, not the training.
         schedules: of each player's learning rate; None is constant.
         periods: generator steps at whose multiples a chunk must end, so that something can happen there.
+        execution: how a round is run.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class GANModule(LightningModule):
         steps_per_execution: int,
         schedules: Players = CONSTANT,
         periods: tuple[int, ...] = (),
+        execution: Execution = EAGER,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -74,10 +77,11 @@ class GANModule(LightningModule):
         self.generator, self.discriminator = game.generator.module, game.discriminator.module
         self.dataset, self.latents = dataset, latents
         self.batch_size, self.seed, self.num_steps = batch_size, seed, num_steps
-        self.steps_per_execution, self.periods = steps_per_execution, periods
+        self.steps_per_execution, self.periods, self.execution = steps_per_execution, periods, execution
         self.rounds = 0
         self.training_state: TrainingState | None = None  # made, or given by a checkpoint, before round 0
         self.logs: dict[str, float] | None = None  # means over the last chunk; None if it was dropped
+        self.seconds = 0.0  # that the last chunk took
         self.stop_requested = False
 
     @property
@@ -111,16 +115,20 @@ class GANModule(LightningModule):
 
     def on_fit_start(self) -> None:
         # here, not in __init__: Lightning has moved the networks to the device by now
-        self.dataset = self.dataset.to(self.device)
+        self.begin(self.device)
+        self._play = rounds(self.game, self.dynamics, self.averages, self.schedules, self.execution)
+
+    def begin(self, device: torch.device) -> None:
+        """Bring the data and the training state, which is made if there is none yet, to the device."""
+        self.dataset = self.dataset.to(device)
         if self.training_state is None:
-            self.training_state = start(self.game, self.dynamics, self.averages, self.device)
-        self.training_state = pytree.tree_map(lambda tensor: tensor.to(self.device), self.training_state)
-        self._play = eager(self.game, self.dynamics, self.averages, self.schedules)
+            self.training_state = start(self.game, self.dynamics, self.averages, device)
+        self.training_state = pytree.tree_map(lambda tensor: tensor.to(device), self.training_state)
 
     def train_dataloader(self) -> Iterator[range]:
-        return self._chunks()
+        return self.chunks()
 
-    def _chunks(self) -> Iterator[range]:
+    def chunks(self) -> Iterator[range]:
         """Ranges of rounds from the present one on; each ends at or before every period's multiple."""
         per_round = self.dynamics.num_generator_steps
         periods = [self.steps_per_execution, *(period // per_round for period in self.periods)]
@@ -134,7 +142,9 @@ class GANModule(LightningModule):
         return batch  # nothing in it lives on a device, and Lightning would try to rebuild it as a list
 
     def training_step(self, chunk: range, batch_idx: int) -> None:
+        began = time.perf_counter()
         self.optimizers().step(closure=lambda: self.play(chunk))  # type: ignore[union-attr]
+        self.seconds = time.perf_counter() - began
 
     def play(self, chunk: range) -> None:
         """Play the rounds of a chunk, or none of them if the run is asked to stop meanwhile.
@@ -147,16 +157,7 @@ class GANModule(LightningModule):
         for index in chunk:
             if self.stop_requested:
                 return  # the chunk's rounds are forgotten: resuming plays them again, alike
-            batches = draw_batches(
-                self.dataset.train,
-                self.latents,
-                self.game,
-                self.batch_size,
-                self.dynamics.num_batches,
-                self.seed,
-                index,
-            )
-            state, logs = self._play(state, batches, index)
+            state, logs = self._play(state, self.draw(index), index)
             rows.append(
                 logs
                 | {
@@ -166,16 +167,36 @@ class GANModule(LightningModule):
             )
         together = torch.stack([value for row in rows for value in row.values()])
         values = iter(together.double().tolist())  # the chunk's one synchronisation
-        found = [dict(zip(row, values, strict=False)) for row in rows]
-        self._must_be_finite(found, chunk)
+        self.take(chunk, state, [dict(zip(row, values, strict=False)) for row in rows])
+
+    def draw(self, index: int) -> tuple[Batch, ...]:
+        """The batches of a round."""
+        return draw_batches(
+            self.dataset.train,
+            self.latents,
+            self.game,
+            self.batch_size,
+            self.dynamics.num_batches,
+            self.seed,
+            index,
+        )
+
+    def take(self, chunk: range, state: TrainingState, rows: Sequence[dict[str, float]]) -> None:
+        """Be where the chunk's rounds, which logged ``rows``, have led.
+
+        Raises:
+            Diverged: see ``play``; the module stays where it was.
+        """
+        self.logs = None
+        self._must_be_finite(rows, chunk)
         self.training_state, self.rounds = state, chunk.stop
         series: dict[str, list[float]] = {}  # a lazy penalty need not log in every round
-        for row in found:
+        for row in rows:
             for name, value in row.items():
                 series.setdefault(name, []).append(value)
         self.logs = {name: math.fsum(values) / len(values) for name, values in series.items()}
 
-    def _must_be_finite(self, rows: list[dict[str, float]], chunk: range) -> None:
+    def _must_be_finite(self, rows: Sequence[dict[str, float]], chunk: range) -> None:
         def is_of_generator(name: str) -> bool:
             return name.partition("/")[2].startswith("generator")
 

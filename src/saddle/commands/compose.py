@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from saddle.commands import checks
 from saddle.data.dataset import Dataset
 from saddle.evaluation import Evaluator, Sampler
-from saddle.execution import Averages, Dynamics
+from saddle.execution import EAGER, Averages, Dynamics
 from saddle.game import Game, Players
 from saddle.module import GANModule
 from saddle.network import Network
@@ -33,14 +33,17 @@ class Experiment(NamedTuple):
         return next(iter(self.averages), "none")
 
 
-def assemble(config: DictConfig) -> Experiment:
+def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     """Build everything that a configuration of ``train`` names.
+
+    Args:
+        like: an experiment with the same data and metrics, which are taken from there.
 
     Raises:
         ValueError: a number out of range, or parts that do not fit each other.
     """
     checks.numbers(config)
-    dataset: Dataset = instantiate(config.data)
+    dataset: Dataset = like.dataset if like else instantiate(config.data)
     if not 1 <= config.batch_size <= len(dataset.train):
         raise ValueError(
             f"batch_size must lie between 1 and the {len(dataset.train)} training samples of "
@@ -78,11 +81,14 @@ def assemble(config: DictConfig) -> Experiment:
         steps_per_execution=config.steps_per_execution,
         schedules=Players(**instantiate(config.schedule, _convert_="all")),
         periods=(config.evaluate_every, config.checkpoint_every),
+        # a record from before there was a choice has none
+        execution=instantiate(config.execution) if "execution" in config else EAGER,
     )
     metrics = instantiate(config.metrics, _convert_="all")
     sampler = Sampler(game.generator, model["latents"], config.batch_size, metrics.pop("seed"))
-    evaluator = Evaluator(**metrics)
-    evaluator.features(dataset.train[:2])  # refuses data that it cannot see
+    evaluator = like.evaluator if like else Evaluator(**metrics)
+    if not like:
+        evaluator.features(dataset.train[:2])  # refuses data that it cannot see
     advice = checks.advice(game, dynamics, dataset, takes_slopes)
     return Experiment(dataset, game, dynamics, averages, module, sampler, evaluator, advice)
 

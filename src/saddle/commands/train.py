@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,9 +15,10 @@ from saddle.commands import entry
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback, Trainer
+    from pytorch_lightning.loggers import Logger
     from rich.console import Console
 
-    from saddle.callbacks import StopOnSignal, Stopwatch
+    from saddle.callbacks import Checkpoint, Evaluate, Log, StopOnSignal, Stopwatch
     from saddle.commands.compose import Experiment
     from saddle.records import Record
 
@@ -48,11 +50,14 @@ def train(config: DictConfig) -> float | None:
     """Train, and return the last value of the metric whose best checkpoint is kept (for sweepers)."""
     from rich.console import Console
 
-    from saddle import tracking
     from saddle.callbacks import StopOnSignal, Stopwatch
-    from saddle.reports.page import write_report
 
-    _quieten()
+    quieten()
+    if config.resume is None and any(value is not None for value in config.ensemble.values()):
+        from saddle.commands import ensemble
+
+        ensemble.train(config)
+        return None
     stopwatch, stop = Stopwatch(), StopOnSignal()
     with entry.refusing(), stopwatch("setup"):
         if config.on_divergence not in ON_DIVERGENCE:
@@ -71,11 +76,7 @@ def train(config: DictConfig) -> float | None:
         outcome = Outcome("failed", 1, f"{type(error).__name__}: {error}")
         raise
     finally:
-        with stopwatch("report"):
-            _summarize(run, stopwatch, outcome)
-            write_report(run.record)
-        summary = _summarize(run, stopwatch, outcome)  # again, with the seconds of the report
-        tracking.finish(trainer.loggers, summary, outcome.exit_status)
+        summary = end(run, stopwatch, outcome, trainer.loggers)
     # a pipe has no width of its own, and the table needs more than the 80 columns assumed for one
     _print_results(Console(width=None if sys.stdout.isatty() else 120), run.record, summary)
     if outcome.message:
@@ -85,41 +86,63 @@ def train(config: DictConfig) -> float | None:
     return summary["metrics"].get(next(iter(run.experiment.evaluator.best), ""), {}).get("last")
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Silence what Lightning and torch say about themselves; Lightning must be imported before."""
     import pytorch_lightning  # noqa: F401
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # torch.func.jvp's own first import
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # torch lifts its weight normalization member by member: correct, and nothing that a user could mend
+    warnings.filterwarnings("ignore", message=".*batching rule for aten..?_weight_norm_interface.*")
 
 
 def _begin(config: DictConfig) -> Run:
     """A new run: nothing is written before all of its parts fit."""
     from secrets import token_hex
 
-    from saddle import records, tracking
+    from saddle import records
     from saddle.commands.compose import assemble
     from saddle.provenance import provenance
-    from saddle.questions import chosen, config_hash
-    from saddle.sweeps.names import OF_THE_SWEEP
 
-    content: Any = OmegaConf.to_container(config, resolve=True)
-    own = OmegaConf.create({key: value for key, value in content.items() if key not in OF_THE_SWEEP})
-    _check_trainer(own)
-    if "wandb" in own.logger:
-        tracking.must_have_wandb_key(own.logger.mode)
+    own = own_config(config)
+    check(own)
     experiment = assemble(own)
-    identity: dict[str, Any] = {
-        # in the tracker, where a resumed run goes on under it; an agent of a W&B sweep has chosen it already
-        "run_id": os.environ.get("WANDB_RUN_ID") or token_hex(4),
-        "group": config_hash(own),  # there too, so that a comparison finds it by that name
-        "choices": chosen(HydraConfig.get().runtime.choices),
-    }
+    # an agent of a W&B sweep has chosen the run's identity already
+    identity = identify(own, os.environ.get("WANDB_RUN_ID") or token_hex(4))
     origin = provenance(sys.argv, experiment.dataset.digest())
     directory = Path(HydraConfig.get().runtime.output_dir)
     return Run(records.create(directory, OmegaConf.to_yaml(own), identity | origin), own, experiment, {})
+
+
+def own_config(config: DictConfig) -> DictConfig:
+    """What a run keeps of its configuration, resolved: all that does not say how many runs are made."""
+    from saddle.sweeps.names import OF_THE_SWEEP
+
+    content: Any = OmegaConf.to_container(config, resolve=True)
+    return OmegaConf.create({key: value for key, value in content.items() if key not in OF_THE_SWEEP})
+
+
+def check(own: DictConfig) -> None:
+    """Refuse what can be refused before a run is put together."""
+    from saddle import tracking
+
+    _check_trainer(own)
+    if "wandb" in own.logger:
+        tracking.must_have_wandb_key(own.logger.mode)
+
+
+def identify(own: DictConfig, run_id: str) -> dict[str, Any]:
+    """Under what a run is known in its record and in the tracker, where a resumed run goes on under it."""
+    from saddle.questions import chosen, config_hash
+
+    return {
+        "run_id": run_id,
+        "group": config_hash(own),  # there too, so that a comparison finds it by that name
+        "choices": chosen(HydraConfig.get().runtime.choices),
+    }
 
 
 def _resume(config: DictConfig) -> Run:
@@ -128,10 +151,8 @@ def _resume(config: DictConfig) -> Run:
     Raises:
         ValueError: it is finished, its checkpoint cannot be used, or its configuration is asked to change.
     """
-    from saddle import checkpoints, tracking
     from saddle.commands.compose import assemble
-    from saddle.execution import start
-    from saddle.records import atomic_write, open_record
+    from saddle.records import open_record
 
     words = [word.lstrip("+") for word in HydraConfig.get().overrides.task]
     if changed := [word for word in words if word.partition("=")[0] not in EXTENDS]:
@@ -144,16 +165,10 @@ def _resume(config: DictConfig) -> Run:
     assert isinstance(own, DictConfig)
     if any(word.startswith("num_steps=") for word in words):
         own.num_steps = config.num_steps
-    _check_trainer(own)
-    if "wandb" in own.logger:
-        tracking.must_have_wandb_key(own.logger.mode)
+    check(own)
     experiment = assemble(own)
-    module, last = experiment.module, record.checkpoint("last")
-    # without rows beyond step 0 it was killed before its first checkpoint, and begins again
-    if last.exists() or any(row.step > 0 for row in record.rows()):
-        fresh = start(experiment.game, experiment.dynamics, experiment.averages, module.device)
-        found = checkpoints.load(last, fresh, record.read_provenance()["run_id"])
-        module.training_state, module.rounds = found.state, found.rounds
+    load(record, experiment)
+    module = experiment.module
     # one killed after its last step, before its report, has yet to be finished
     if module.finished and record.report.exists() and record.read_summary()["status"] == "finished":
         raise ValueError(
@@ -161,7 +176,27 @@ def _resume(config: DictConfig) -> Run:
             "Give a larger num_steps to extend it."
         )
     entry.remove_if_empty(Path(HydraConfig.get().runtime.output_dir))  # Hydra made it, for a new run
-    record.truncate(module.generator_steps or -1)  # step 0 is evaluated again
+    return go_on(record, own, experiment)
+
+
+def load(record: "Record", experiment: "Experiment") -> None:
+    """Bring the experiment to where the record's last checkpoint left it."""
+    from saddle import checkpoints
+    from saddle.execution import start
+
+    module, last = experiment.module, record.checkpoint("last")
+    # without rows beyond step 0 it was killed before its first checkpoint, and begins again
+    if last.exists() or any(row.step > 0 for row in record.rows()):
+        fresh = start(experiment.game, experiment.dynamics, experiment.averages, module.device)
+        found = checkpoints.load(last, fresh, record.read_provenance()["run_id"])
+        module.training_state, module.rounds = found.state, found.rounds
+
+
+def go_on(record: "Record", own: DictConfig, experiment: "Experiment") -> Run:
+    """Take up the record where the experiment is, and forget what came after."""
+    from saddle.records import atomic_write
+
+    record.truncate(experiment.module.generator_steps or -1)  # step 0 is evaluated again
     record.report.unlink(missing_ok=True)  # of an earlier session
     atomic_write(record.config, OmegaConf.to_yaml(own))
     return Run(record, own, experiment, record.read_summary()["time"])
@@ -183,36 +218,64 @@ def _check_trainer(config: DictConfig) -> None:
 
 
 def _trainer(run: Run, stop: "StopOnSignal", stopwatch: "Stopwatch") -> "Trainer":
-    from hydra.utils import instantiate
     from pytorch_lightning import Trainer
 
-    from saddle import callbacks, tracking
-    from saddle.commands.compose import config_hash
+    from saddle.callbacks import ProgressBar
+
+    recorders = recorders_of(run, stopwatch)
+    in_order: list[Callback] = [
+        stop,  # first: a signal may come during the evaluation of step 0
+        *recorders,
+        ProgressBar(recorders.evaluate, tuple(run.experiment.evaluator.shown)),
+    ]
+    settings: Any = OmegaConf.to_container(run.config.trainer)
+    return Trainer(
+        **settings,
+        max_epochs=1,  # the module's own clock ends the epoch
+        logger=loggers_of(run),
+        callbacks=in_order,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+class Recorders(NamedTuple):
+    """What writes a run's record, in the order in which it must be called."""
+
+    log: "Log"
+    evaluate: "Evaluate"
+    checkpoint: "Checkpoint"
+
+
+def recorders_of(run: Run, stopwatch: "Stopwatch") -> Recorders:
+    from saddle import callbacks
     from saddle.reports.pictures import picture_of
 
     record, config, experiment, _ = run
     evaluator = experiment.evaluator
-    evaluate = callbacks.Evaluate(
-        record,
-        evaluator,
-        experiment.sampler,
-        config.evaluate_every,
-        *picture_of(experiment.dataset.event_shape),
-        stopwatch,
-    )
-    in_order: list[Callback] = [
-        stop,  # first: a signal may come during the evaluation of step 0
+    picture = picture_of(experiment.dataset.event_shape)
+    return Recorders(
         callbacks.Log(record, stopwatch),
-        evaluate,
+        callbacks.Evaluate(record, evaluator, experiment.sampler, config.evaluate_every, *picture, stopwatch),
         callbacks.Checkpoint(
             record,
             evaluator,
             config.checkpoint_every,
             stopwatch,
-            lambda: _summarize(run, stopwatch, Outcome("running", 0)),
+            lambda: summarize(run, stopwatch, Outcome("running", 0)),
         ),
-        callbacks.ProgressBar(evaluate, tuple(evaluator.shown)),
-    ]
+    )
+
+
+def loggers_of(run: Run) -> "list[Logger]":
+    """The run's trackers."""
+    from hydra.utils import instantiate
+
+    from saddle import tracking
+    from saddle.commands.compose import config_hash
+
+    record, config, _, _ = run
     content: Any = OmegaConf.to_container(config, resolve=True)
     identity = tracking.Identity(
         config.name,
@@ -221,20 +284,11 @@ def _trainer(run: Run, stop: "StopOnSignal", stopwatch: "Stopwatch") -> "Trainer
         tuple(config.tags),
         record.read_provenance()["run_id"],
     )
-    loggers = [
+    return [
         instantiate(node)(record.directory, identity, {**content, "protocol": _protocol(run)})
         for node in config.logger.values()
         if OmegaConf.is_dict(node)
     ]
-    return Trainer(
-        **content["trainer"],
-        max_epochs=1,  # the module's own clock ends the epoch
-        logger=loggers,
-        callbacks=in_order,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
 
 
 def _fit(trainer: "Trainer", run: Run, stop: "StopOnSignal", exit_status_if_diverged: int) -> Outcome:
@@ -255,7 +309,20 @@ def _fit(trainer: "Trainer", run: Run, stop: "StopOnSignal", exit_status_if_dive
     return Outcome("finished", 0)
 
 
-def _summarize(run: Run, stopwatch: "Stopwatch", outcome: Outcome) -> dict[str, Any]:
+def end(run: Run, stopwatch: "Stopwatch", outcome: Outcome, loggers: "Sequence[Logger]") -> dict[str, Any]:
+    """The last acts of a run: its summary, which is returned, its report, and the trackers' end."""
+    from saddle import tracking
+    from saddle.reports.page import write_report
+
+    with stopwatch("report"):
+        summarize(run, stopwatch, outcome)
+        write_report(run.record)
+    summary = summarize(run, stopwatch, outcome)  # again, with the seconds of the report
+    tracking.finish(loggers, summary, outcome.exit_status)
+    return summary
+
+
+def summarize(run: Run, stopwatch: "Stopwatch", outcome: Outcome) -> dict[str, Any]:
     from saddle.callbacks import best_step
     from saddle.records import add_times
 

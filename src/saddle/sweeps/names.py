@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-OF_THE_SWEEP = ("jobs", "max_jobs", "sweep")  # keys that say how a sweep is run, and reach no job
+# keys that say how many runs are made, and how, and reach none of them
+OF_THE_SWEEP = ("jobs", "max_jobs", "sweep", "ensemble")
 
 
 def job_words(words: Iterable[str]) -> tuple[str, ...]:
@@ -29,7 +30,14 @@ def sweep_name(name: str | None, words: Iterable[str]) -> str:
     if name is not None:
         return name
     words = job_words(words)
-    varying = [key(word) for word in words if re.search(r"=.*,|=(range|choice|glob|sort|shuffle)\(", word)]
+    several = r"=.*,|=(range|choice|glob|sort|shuffle)\("
+    varying: list[str] = []
+    for word in words:
+        if key(word).startswith("ensemble."):  # name what its members differ in
+            varying += ["seed"] if key(word) == "ensemble.seeds" else re.findall(r"([\w.@]+):", word)
+        elif re.search(several, word):
+            varying.append(key(word))
+    varying = [*dict.fromkeys(varying)]
     return f"{slug(varying, 60) or 'sweep'}_{digest(words)}"
 
 
