@@ -78,8 +78,9 @@ def main() -> None:
     cases = arguments.cases or list(known)
     if not {*cases} <= known.keys():
         parser.error(f"--cases must be among {', '.join(known)}; got {', '.join(cases)}")
+    made_from = provenance(sys.argv, None)  # before the work: it says when that began
     results = [result for case in cases for result in measure(case)]
-    content = {"results": results, "provenance": provenance(sys.argv, None)}
+    content = {"results": results, "provenance": made_from}
     text = json.dumps(content, indent=2)
     print(text)
     if arguments.output:
