@@ -76,11 +76,22 @@ def from_json(content: Mapping[str, Any]) -> Measured:
 
 
 def joined(parts: Sequence[Measured]) -> Measured:
-    """Of several seeds, measured apart, in this order; figures of the first."""
+    """Of several seeds, measured apart, in this order. Courses over the same x become their mean with its
+    range; what has no common x is the first seed's."""
     names = parts[0].values
-    return Measured(
-        {name: [value for part in parts for value in part.values[name]] for name in names}, parts[0].figures
-    )
+    values = {name: [value for part in parts for value in part.values[name]] for name in names}
+    if len(parts) == 1:
+        return parts[0]
+    figures = []
+    for same in zip(*(part.figures for part in parts), strict=True):
+        courses = []
+        for own in zip(*(figure.courses for figure in same), strict=True):
+            alike = all(list(one.x) == list(own[0].x) for one in own)
+            courses.append(
+                mean_course(own[0].label, own[0].x, [one.y for one in own]) if alike else own[0]
+            )
+        figures.append(same[0]._replace(courses=courses))
+    return Measured(values, figures)
 
 
 def mean_course(label: str, x: Sequence[float], rows: Sequence[Sequence[float]]) -> Course:
@@ -107,3 +118,12 @@ def _value(content: Any) -> Value:
     if isinstance(content, list):
         return tuple(complex(*pair) for pair in content)
     return float(content)
+
+
+def not_yet(asked: Asked) -> Measured:
+    """Of claims whose protocol this house cannot express; their ``needs`` say what is missing.
+
+    Raises:
+        NotImplementedError: always.
+    """
+    raise NotImplementedError("no function measures this claim yet; its needs say what is missing")
