@@ -47,7 +47,7 @@ def _rate(points: Tensor, order: int, period: int) -> float:
 
 @double()
 def zoo(asked: Asked, strides: dict[str, float]) -> Measured:
-    """``<method>/<stride>``: factor a round on f = xy, for each stride ησ, fitted to 60 rounds from (1, ½)."""
+    """``<method>/<stride>``: factor a round on f = xy, for each stride ησ; 60 rounds from (1, ½)."""
     values, courses = {}, []
     for done, (name, stride) in enumerate(strides.items()):
         for method, (dynamics, order, period) in _methods(stride).items():
@@ -90,7 +90,7 @@ def lookahead(asked: Asked, size: int = 100, lr: float = 0.3, k: int = 6, num_ro
 
 @double()
 def competitive(asked: Asked, eta: float = 0.2, num_rounds: int = 50) -> Measured:
-    """Schaefer's f = αxy from (½, ½), 50 rounds: ``<method>/<α>`` factor, ``<method>/<α>/end`` distance left."""
+    """Schaefer's f = αxy from (½, ½): ``<method>/<α>`` factor a round, ``<method>/<α>/end`` distance left."""
     values, figures = {}, []
     for done, alpha in enumerate((1, 3, 6)):
         rule, courses = SGD(eta), []

@@ -54,7 +54,12 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Claim:
-    """See the module. ``arms``: name -> words of ``saddle-train``; ``split``: every seed in its own process."""
+    """See the module.
+
+    Args:
+        arms: name -> words of ``saddle-train``.
+        split: every seed is measured in a process of its own.
+    """
 
     key: str  # the file's name
     title: str

@@ -64,8 +64,9 @@ METHODS = {
 def table(asked: Asked) -> Measured:
     """Eigenvalues of every method's field at the equilibrium, and where 500 steps from (1, 1) end.
 
-    ``<method>/eigenvalues``, ``<method>/simultaneous`` and ``<method>/alternating`` (radius after 500 steps of
-    0.2), ``<method>/least`` and ``<method>/greatest`` (radius over the last 400 of them, simultaneous).
+    ``<method>/eigenvalues``, ``<method>/simultaneous`` and ``<method>/alternating`` (radius after
+    500 steps of 0.2), ``<method>/least`` and ``<method>/greatest`` (radius over the last 400
+    of them, simultaneous).
     Alternating steps of the table move the generator first: ours are read half a round later.
     """
     values: dict[str, float | tuple[complex, ...]] = {}

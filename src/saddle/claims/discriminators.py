@@ -1,4 +1,4 @@
-"""Discriminators trained against a generator that stands still: vanishing gradients, and losses that count modes."""
+"""Discriminators trained against a frozen generator: vanishing gradients, and losses that count modes."""
 
 import torch
 from torch import Tensor, nn
@@ -24,18 +24,18 @@ def _seeded(seed: int, *makes: tuple[type[nn.Module], dict]) -> list[Network]:
 def vanishing_gradients(asked: Asked, steps: list[int], num_samples: int = 4096) -> Measured:
     """Orders of magnitude that ‖∇log(1 − D)‖ falls and ‖∇ −log D‖ rises by, from D's first to its last step.
 
-    Ring of radius 2 and std 0.02; a fresh frozen G of 2-128-128-2, D of 2-128-128-1, ReLU, Adam 1e-3 (.5, .999),
-    batches of 256.
+    Ring of radius 2 and std 0.02; a fresh frozen G of 2-128-128-2, D of 2-128-128-1, ReLU, Adam 1e-3
+    (.5, .999), batches of 256.
     """
     mixture, rule = ring(8, 2.0, 0.02), Adam(1e-3, 0.5, 0.999)
     found: list[Vanishing] = []
     for index, seed in enumerate(asked.seeds):
-        networks = _seeded(
+        of_generator, of_discriminator = _seeded(
             seed,
             (Generator, {"num_latents": 2, "event": [2], "hidden": [128, 128], "negative_slope": 0.0}),
             (Discriminator, {"event": [2], "hidden": [128, 128], "negative_slope": 0.0}),
         )
-        game = Game(*networks, NonSaturating())
+        game = Game(of_generator, of_discriminator, NonSaturating())
 
         def batch(step: int, num: int = 256, seed: int = seed, index: int = index) -> Batch:
             draw = generator(seed, "claim/batch", step)
@@ -82,7 +82,9 @@ LOSSES: dict[str, AdversarialLoss] = {
 }
 
 
-def held_modes(asked: Asked, num_steps: int, num_modes: int = 8, num_held: tuple[int, ...] = (8, 6, 4, 2)) -> Measured:
+def held_modes(
+    asked: Asked, num_steps: int, num_modes: int = 8, num_held: tuple[int, ...] = (8, 6, 4, 2)
+) -> Measured:
     """``<loss>/<m>``: the loss of a D trained until it stands still, against a G that holds m of 8 modes.
 
     Ring of radius 2 and std 0.02, each mode equally often in a batch; D of 2-64-64-1, Adam 1e-2 whose rate
@@ -107,7 +109,9 @@ def held_modes(asked: Asked, num_steps: int, num_modes: int = 8, num_held: tuple
         mean_course(name, shares, list(zip(*(values[f"{name}/{held}"] for held in num_held), strict=True)))
         for name in LOSSES
     ]
-    return Measured(values, [Figure("Loss of the trained discriminator", "share of modes held", "loss", courses)])
+    return Measured(
+        values, [Figure("Loss of the trained discriminator", "share of modes held", "loss", courses)]
+    )
 
 
 def _converged(game: Game, num_held: int, num_modes: int, seed: int, num_steps: int) -> float:
@@ -120,7 +124,9 @@ def _converged(game: Game, num_held: int, num_modes: int, seed: int, num_steps: 
         moved, memory = rule.step(gradient, players.discriminator, memory)
         players = Players(players.generator, moved)
     with torch.no_grad():
-        return float(game.discriminator_loss(players, _balanced(num_held, num_modes, 4008, seed, -1, game))[0])
+        return float(
+            game.discriminator_loss(players, _balanced(num_held, num_modes, 4008, seed, -1, game))[0]
+        )
 
 
 def _balanced(num_held: int, num_modes: int, num: int, seed: int, step: int, game: Game) -> Batch:

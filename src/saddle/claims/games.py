@@ -1,6 +1,6 @@
-"""What exact claims share: games with a known answer as ordinary games, their paths, and rates read off paths."""
+"""What exact claims share: solvable games as ordinary games, their paths, and rates read off paths."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 
 import numpy as np
@@ -33,9 +33,8 @@ def dirac(
 ) -> Game:
     """The Dirac-GAN; the papers' start (1, 1) is (1, −1) in our sign of D."""
     theta, psi = start
-    return Game(
-        Network(Point(theta)), Network(Linear(psi)), loss, penalties or {}, AUTOGRAD, transforms=transforms or {}
-    )  # fmt: skip
+    networks = Network(Point(theta)), Network(Linear(psi))
+    return Game(*networks, loss, penalties or {}, AUTOGRAD, transforms=transforms or {})
 
 
 def bilinear(theta: Tensor, psi: Tensor, matrix: Tensor) -> Game:
@@ -129,7 +128,11 @@ def as_complex(values: Tensor) -> tuple[complex, ...]:
     return tuple(complex(value) for value in values.tolist())
 
 
-def spread(values: Sequence[float], num: int) -> list[int]:
+def spread(values: Sized, num: int) -> list[int]:
     """Indices of at most ``num`` of the values, first and last among them, for a figure."""
     last = len(values) - 1
-    return sorted({round(index * last / (num - 1)) for index in range(num)}) if last >= num else [*range(last + 1)]
+    return (
+        sorted({round(index * last / (num - 1)) for index in range(num)})
+        if last >= num
+        else [*range(last + 1)]
+    )

@@ -67,11 +67,16 @@ def is_current(content: Mapping[str, Any], conf: Path) -> bool:
 
 def _imported() -> set[str]:
     """Modules of this package whose code may have taken part; what only runs or shows it does not count."""
-    aside = ("saddle.reports", "saddle.claims.job", "saddle.claims.claim", "saddle.sweeps", "saddle.records")
+    aside = (
+        "saddle.reports", "saddle.sweeps", "saddle.records", "saddle.commands.entry", "saddle.claims.job",
+        "saddle.claims.claim",
+    )  # fmt: skip
     return {
         name
         for name, module in [*sys.modules.items()]
-        if (name == "saddle" or name.startswith("saddle.")) and not name.startswith(aside) and module is not None
+        if (name == "saddle" or name.startswith("saddle."))
+        and not name.startswith(aside)
+        and module is not None
     }
 
 
@@ -96,13 +101,18 @@ def _digest(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list):  # drop text that stands alone: docstrings, also below constants
-            node.body = [  # type: ignore[attr-defined]
-                one
-                for one in body
-                if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) and isinstance(one.value.value, str))
-            ]  # fmt: skip
+        if isinstance(body, list):
+            node.body = [one for one in body if not _is_text(one)]  # type: ignore[attr-defined]
     return blake2b(ast.dump(tree).encode(), digest_size=8).hexdigest()
+
+
+def _is_text(node: ast.stmt) -> bool:
+    """Text that stands alone: a docstring, also below a constant."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def conf_digest(conf: Path) -> str:

@@ -68,9 +68,9 @@ def judge(claim: Claim, measured: Measured, seconds: float) -> Result:
 
 def not_run(claim: Claim, reason: str, fault: bool = False) -> Result:
     rows = [
-        Row(quantity.name, quantity.paper, quantity.source, None, None, None, (), band(quantity), Verdict.NOT_RUN)
-        for quantity in claim.quantities.values()
-    ]  # fmt: skip
+        Row(one.name, one.paper, one.source, None, None, None, (), band(one), Verdict.NOT_RUN)
+        for one in claim.quantities.values()
+    ]
     return Result(claim, Verdict.NOT_RUN, reason, rows, 0.0, None, fault)
 
 

@@ -4,7 +4,7 @@ import torch
 
 from saddle.claims.games import as_complex, double
 from saddle.claims.measured import Asked, Course, Figure, Measured
-from saddle.game import Batch, Game
+from saddle.game import AdversarialLoss, Batch, Game
 from saddle.linearize import game_field
 from saddle.losses import NonSaturating, Wasserstein
 from saddle.models.toy import Affine, Quadratic
@@ -13,7 +13,7 @@ from saddle.spectra import eigenvalues
 
 # Gauss-Hermite nodes with weights 2/3 and 1/6, as six equal ones: moments up to the fifth are exact
 NODES = (0.0, 0.0, 0.0, 0.0, 3**0.5, -(3**0.5))
-CASES = {
+CASES: dict[str, tuple[AdversarialLoss, float, float]] = {
     "standard": (NonSaturating(), 0.0, 1.0),
     "wasserstein": (Wasserstein(), 0.0, 1.0),
     "shifted": (NonSaturating(), 0.5, 2.0),
@@ -32,5 +32,7 @@ def jacobian(asked: Asked) -> Measured:
         values[name] = [found]
         if name != "shifted":  # whose range is another
             points.append(Course(name, [value.real for value in found], [value.imag for value in found]))
-    figure = Figure("Eigenvalues at the equilibrium, μ = 0 and σ = 1", "real part", "imaginary part", (), points)
+    figure = Figure(
+        "Eigenvalues at the equilibrium, μ = 0 and σ = 1", "real part", "imaginary part", (), points
+    )
     return Measured(values, [figure])

@@ -13,7 +13,7 @@ class Asked(NamedTuple):
 
     seeds: tuple[int, ...]
     arms: Mapping[str, Sequence[str]] = {}  # name -> words of ``saddle-train``
-    progress: Callable[[float], None] = lambda share: None  # 0 … 1
+    progress: Callable[[float], None] = lambda _: None  # takes the share that is done
 
 
 class Course(NamedTuple):
@@ -87,9 +87,7 @@ def joined(parts: Sequence[Measured]) -> Measured:
         courses = []
         for own in zip(*(figure.courses for figure in same), strict=True):
             alike = all(list(one.x) == list(own[0].x) for one in own)
-            courses.append(
-                mean_course(own[0].label, own[0].x, [one.y for one in own]) if alike else own[0]
-            )
+            courses.append(mean_course(own[0].label, own[0].x, [one.y for one in own]) if alike else own[0])
         figures.append(same[0]._replace(courses=courses))
     return Measured(values, figures)
 

@@ -19,7 +19,13 @@ def known_answers(asked: Asked) -> Measured:
     rows: dict[str, list[float]] = {}
     for index, seed in enumerate(asked.seeds):
         draw = generator(seed, "claim/samples")
-        for name, value in {**_exact(), **_frechet(draw), **_kernel(draw), **_neighbours(draw), **_vendi()}.items():
+        for name, value in {
+            **_exact(),
+            **_frechet(draw),
+            **_kernel(draw),
+            **_neighbours(draw),
+            **_vendi(),
+        }.items():
             rows.setdefault(name, []).append(value)
         asked.progress((index + 1) / len(asked.seeds))
     return Measured(rows)
@@ -61,11 +67,12 @@ def _kernel(draw: torch.Generator) -> dict[str, float]:
     def shifted(size: int, u: float, num: int = 1000) -> float:
         return kid(_normal(draw, num, size), _normal(draw, num, size) + (u / size) ** 0.5)
 
-    return {"kid/8_1": shifted(8, 1.0), "kid/8_4": shifted(8, 4.0), "kid/32_4": shifted(32, 4.0), "kid/8_0": shifted(8, 0.0)}  # fmt: skip
+    cases = {"8_1": (8, 1.0), "8_4": (8, 4.0), "32_4": (32, 4.0), "8_0": (8, 0.0)}
+    return {f"kid/{name}": shifted(*case) for name, case in cases.items()}
 
 
 def _neighbours(draw: torch.Generator) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for k in (3, 5):
         same = density_coverage(_normal(draw, 1000, 16), _normal(draw, 1000, 16), k=k)
         found |= {f"coverage/equal_{k}": same["coverage"], f"density/equal_{k}": same["density"]}

@@ -1,6 +1,7 @@
-"""Trained mixtures: mode hopping and unrolling, the grid of 25, PacGAN's ring, and two clusters on the line."""
+"""Trained mixtures: hopping and unrolling, the grid of 25, PacGAN's ring, two clusters on the line."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -60,9 +61,7 @@ def _courses(
     return found, looks
 
 
-def _figure(
-    found: dict[str, list[list[dict[str, float]]]], looks: list[int], key: str, label: str
-) -> Figure:
+def _figure(found: dict[str, list[list[dict[str, float]]]], looks: list[int], key: str, label: str) -> Figure:
     courses = [
         mean_course(name, looks, [[row[seed][key] for row in rows] for seed in range(len(rows[0]))])
         for name, rows in found.items()
@@ -85,7 +84,7 @@ def unrolled_ring(asked: Asked, num_rounds: int | None = None, num_looks: int = 
             f"{name}/overlap": [
                 sum(
                     _jaccard(before[seed]["identity"], after[seed]["identity"])
-                    for before, after in zip(rows[:-1], rows[1:], strict=True)
+                    for before, after in pairwise(rows)
                 )
                 / max(1, len(rows) - 1)
                 for seed in seeds
@@ -148,7 +147,11 @@ def two_clusters(
             )
 
         def every(
-            index: int, logs: Logs, losses: list[Tensor] = losses, position: int = position, total: int = total
+            index: int,
+            logs: Logs,
+            losses: list[Tensor] = losses,
+            position: int = position,
+            total: int = total,
         ) -> None:
             losses.append(logs["loss/discriminator"])
             if index % 20 == 0:

@@ -17,7 +17,7 @@ QUADRATICS = {"f1": (-3.0, -1.0, 4.0, 5.0, 7.0), "f2": (3.0, 1.0, 4.0, 6.0, 5.0)
 
 @double()
 def ridge(asked: Asked, num_rounds: int, lr: float = 0.05) -> Measured:
-    """``<f>/<method>/end`` log₁₀ of the distance after the rounds, ``<f>/<method>/factor`` its change a round.
+    """``<f>/<method>/end``: log₁₀ of the distance at the end; ``<f>/<method>/factor``: its change a round.
 
     The double eigenvalue μ of a round has det = μ² of the round as a matrix, to all digits.
     """
@@ -62,8 +62,8 @@ def two_time_scales(
         pairs: name -> learning rates of x and of y.
         num_skipped: rounds until the start is forgotten.
     """
-    values, courses = {}, []
-    num = len(asked.seeds)
+    values: dict[str, list[float]] = {}
+    courses, num = [], len(asked.seeds)
     for done, (name, (lr_x, lr_y)) in enumerate(pairs.items()):
         game = zero_sum(
             lambda x, y: (1 + x * x) * (100 - y * y), torch.full((num,), 0.5), torch.full((num,), -0.4)

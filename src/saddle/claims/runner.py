@@ -68,9 +68,7 @@ def missing(claim: Claim) -> list[str]:
 def tasks(claim: Claim, folder: Path) -> list[Task]:
     groups = [(seed,) for seed in claim.seeds] if claim.split else [claim.seeds]
     place = folder / claim.key / claim.digest
-    return [
-        Task(claim, group, place / f"seeds-{'-'.join(map(str, group))}.json") for group in groups
-    ]
+    return [Task(claim, group, place / f"seeds-{'-'.join(map(str, group))}.json") for group in groups]
 
 
 def read(task: Task, conf: Path) -> dict[str, Any] | None:

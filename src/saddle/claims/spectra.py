@@ -28,16 +28,13 @@ def path_angles(asked: Asked, num_rounds: int | None = None) -> Measured:
     of = arm(words, asked.seeds)
     total = num_rounds or of.num_rounds
 
-    def draw(seed: int, index: int) -> tuple[Batch, ...]:
-        return (_whole(of, seed),) * of.dynamics.num_batches
-
-    fixed = {seed: draw(seed, 0) for seed in asked.seeds}
+    fixed = {seed: (_whole(of, seed),) * of.dynamics.num_batches for seed in asked.seeds}
 
     def every(index: int, logs: Logs) -> None:
         if index % 20 == 0:
             asked.progress(0.8 * index / total)
 
-    (last,) = train(of, [total], lambda seed, index: fixed[seed], every)
+    (last,) = train(of, [total], lambda seed, _: fixed[seed], every)
     values: dict[str, list[float]] = {}
     rows, alphas, points = [], torch.linspace(0.6, 1.4, 81), []
     for index, seed in enumerate(asked.seeds):
@@ -62,10 +59,10 @@ def path_angles(asked: Asked, num_rounds: int | None = None) -> Measured:
         asked.progress(0.8 + 0.2 * (index + 1) / len(asked.seeds))
     found, seed = points[0]
     cloud = Course(f"seed {seed}", found.real.tolist(), found.imag.tolist())
-    return Measured(values, [
-        Figure("Path angle of the gradient; band: the seeds' range", "α", "cosine", [mean_course("all seeds", alphas.tolist(), rows)]),
-        Figure("Eigenvalues of the field at the end", "real part", "imaginary part", (), [cloud]),
-    ])  # fmt: skip
+    course = mean_course("all seeds", alphas.tolist(), rows)
+    angle = Figure("Path angle of the gradient; band: the seeds' range", "α", "cosine", [course])
+    spectrum = Figure("Eigenvalues of the field at the end", "real part", "imaginary part", (), [cloud])
+    return Measured(values, [angle, spectrum])
 
 
 def _whole(of: Arm, seed: int) -> Batch:
@@ -83,7 +80,9 @@ def _curvature(of: Arm, players: Players, batch: Batch) -> Tensor:
     return leading_eigenvalues(of_generator, 10, tolerance=LOOSE).values.real
 
 
-def numerics_ring(asked: Asked, num_rounds: int | None = None, num_batches: int = 4, num_looks: int = 5) -> Measured:
+def numerics_ring(
+    asked: Asked, num_rounds: int | None = None, num_batches: int = 4, num_looks: int = 5
+) -> Measured:
     """``<arm>/ratio`` max |Im|/|Re| over eigenvalues above 1 % of the largest, ``<arm>/right`` the largest
     real part over the largest modulus, at the end; and ``<arm>/modes``, ``<arm>/high_quality``.
 
@@ -125,7 +124,7 @@ def numerics_ring(asked: Asked, num_rounds: int | None = None, num_batches: int 
     values["ratio"] = [
         one / other for one, other in zip(values[f"{first}/ratio"], values[f"{second}/ratio"], strict=True)
     ]
-    return Measured(values, [
-        Figure("Eigenvalues of the field at the end, above 1 % of the largest", "real part", "imaginary part", (), clouds),
-        Figure("Modes; band: the seeds' range", "generator step", "modes", courses),
-    ])  # fmt: skip
+    name = "Eigenvalues of the field at the end, above 1 % of the largest"
+    spectrum = Figure(name, "real part", "imaginary part", (), clouds)
+    modes_found = Figure("Modes; band: the seeds' range", "generator step", "modes", courses)
+    return Measured(values, [spectrum, modes_found])

@@ -110,7 +110,9 @@ def _solo(of: Arm) -> Play:
     """Without lifting, which costs a single seed twice its time."""
     play = eager(of.game, of.dynamics, {})
 
-    def alone(state: TrainingState, batches: list[tuple[Batch, ...]], index: int) -> tuple[TrainingState, Logs]:
+    def alone(
+        state: TrainingState, batches: list[tuple[Batch, ...]], index: int
+    ) -> tuple[TrainingState, Logs]:
         found: tuple[TrainingState, Logs] = stack([play(member(state, 0), batches[0], index)])
         return found
 

@@ -24,10 +24,11 @@ KEY=VALUE is one of:
   jobs=N        processes at a time (default: the cores of this machine, which they share)
   out=FOLDER    where to write claims.csv, claims.html and provenance.json (default: runs/reproduce)
 
-What was measured is kept in runs/reproduce/<claim>/<hash>/ and not measured again, until what the claim's file
-asks for (function, arms, seeds), the code that measured it (but for comments and docstrings), the choices in
-conf (if it trains through them), or the version of Python, torch, NumPy or SciPy change; --fresh forgets it. A
-claim's words and bands may change. Exit status 1 if a claim that was run does not reproduce or breaks.
+What was measured is kept in runs/reproduce/<claim>/<hash>/ and not measured again, until what the claim's
+file asks for (function, arms, seeds), the code that measured it (but for comments and docstrings), the
+choices in conf (if it trains through them), or the version of Python, torch, NumPy or SciPy change; --fresh
+forgets it. A claim's words and bands may change.
+Exit status: 1 if a claim that was run does not reproduce or breaks, 2 if words or a claim's file are refused.
 """
 KEYS = ("tag", "jobs", "out", "debug")
 KEPT = Path("runs/reproduce")
@@ -129,7 +130,9 @@ def split(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         elif key in KEYS:
             options[key] = value
         else:
-            raise ValueError(f"an option must be one of {', '.join(KEYS)}; got {word}.{did_you_mean(key, KEYS)}")
+            raise ValueError(
+                f"an option must be one of {', '.join(KEYS)}; got {word}.{did_you_mean(key, KEYS)}"
+            )
     return names, options
 
 

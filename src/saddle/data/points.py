@@ -168,7 +168,9 @@ def uniform_clusters(
         seed: of the dataset, not of the training run.
     """
     if not starts or not width > 0:
-        raise ValueError(f"clusters need a start each and a width above 0; got {starts} and {width}. Give them.")
+        raise ValueError(
+            f"clusters need a start each and a width above 0; got {starts} and {width}. Give them."
+        )
 
     def draw(num: int, purpose: str) -> tuple[Tensor, Tensor]:
         clusters = torch.arange(num) % len(starts)

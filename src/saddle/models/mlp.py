@@ -11,7 +11,6 @@ from saddle.models.dropout import Dropout
 from saddle.models.minibatch import MinibatchDiscrimination
 from saddle.models.normalization import NONE, Normalization
 
-
 Initialize = Callable[[nn.Linear], None]
 
 

@@ -63,7 +63,7 @@ def _section(number: int, result: Result) -> dict[str, Any]:
                 "paper": claims_table.show(row.paper),
                 "source": row.source,
                 "ours": claims_table.show(row.ours),
-                "interval": f"[{claims_table.show(row.low)}, {claims_table.show(row.high)}]" if row.low is not None else "",
+                "interval": claims_table.interval(row),
                 "seeds": ", ".join(claims_table.show(value) for value in row.seeds[:10])
                 + (", …" if len(row.seeds) > 10 else ""),
                 "band": row.band,

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from saddle.claims.claim import Value
 from saddle.claims.judging import Result, Row, Verdict
-from saddle.claims.measured import to_json
 from saddle.claims.measured import Measured as _Measured
+from saddle.claims.measured import to_json
 from saddle.reports.tables import duration
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 COLUMNS = (
-    "claim", "quantity", "paper", "source", "ours", "low", "high", "per_seed", "accepted", "verdict", "reason",
-    "claim_verdict", "seeds", "seconds",
+    "claim", "quantity", "paper", "source", "ours", "low", "high", "per_seed", "accepted", "verdict",
+    "reason", "claim_verdict", "seeds", "seconds",
 )  # fmt: skip
 COLOURS = {Verdict.REPRODUCED: "green", Verdict.NOT_REPRODUCED: "bold red", Verdict.NOT_RUN: "yellow"}
 
@@ -46,9 +46,12 @@ def show(value: Value | None) -> str:
 
 def show_ours(row: Row) -> str:
     """The mean with its interval."""
-    if row.low is None or row.high is None:
-        return show(row.ours)
-    return f"{show(row.ours)} [{show(row.low)}, {show(row.high)}]"
+    return f"{show(row.ours)} {interval(row)}".strip()
+
+
+def interval(row: Row) -> str:
+    """Empty where there is none."""
+    return "" if row.low is None or row.high is None else f"[{show(row.low)}, {show(row.high)}]"
 
 
 def _number(value: float) -> str:
@@ -81,7 +84,7 @@ def _plain(value: Value | None) -> str:
 
 
 def to_terminal(results: Sequence[Result]) -> "Table":
-    """Paper / ours with interval / verdict / time; quantities that are not judged are left to page and CSV."""
+    """Paper / ours with interval / verdict / time; what is not judged is left to page and CSV."""
     from rich.table import Table
     from rich.text import Text
 
@@ -97,7 +100,9 @@ def to_terminal(results: Sequence[Result]) -> "Table":
         )  # fmt: skip
         for row in result.rows if result.measured else ():
             if row.verdict is not Verdict.SHOWN:
-                paper = Text(f"{show(row.paper)} ({row.source})" if row.paper is not None else f"({row.source})")
+                paper = Text(
+                    f"{show(row.paper)} ({row.source})" if row.paper is not None else f"({row.source})"
+                )
                 verdict = Text(row.verdict.value, COLOURS[row.verdict])
                 table.add_row(Text(f"  {row.name}"), paper, Text(show_ours(row)), row.band, verdict, "")
     return table
