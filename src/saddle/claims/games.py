@@ -110,14 +110,14 @@ def rate(points: Tensor, order: int) -> float:
     Args:
         order: m, how many eigenvalues a round has, memory of the dynamics included.
     """
-    sizes = points.norm(dim=1)
-    usable = torch.isfinite(sizes) & (sizes > 1e-200)
+    sizes = points.abs().amax(dim=1)  # squares would leave the range of numbers sooner
+    usable = torch.isfinite(sizes) & (sizes > 1e-290)
     rows, targets = [], []
     for start in range(len(points) - order):
         window = points[start : start + order + 1]
         if not bool(usable[start : start + order + 1].all()):
             break
-        window = window / window.norm()
+        window = window / window.abs().max()
         rows.append(window[:-1].flip(0).T)  # (coordinates, m)
         targets.append(window[-1])
     solution = np.linalg.lstsq(torch.cat(rows).numpy(), torch.cat(targets).numpy(), rcond=None)[0]

@@ -1,6 +1,6 @@
 """Claims side by side: a process for each, or for each of its seeds; what was measured before is kept.
 
-Results lie in ``<folder>/<claim>/<hash>/seeds-<seeds>.json``. The hash is of what the claim's file asks for
+Results lie in ``<folder>/<claim>/<hash>/``, as ``all.json`` or ``seed-<n>.json``. The hash is of what the claim's file asks for
 (function, arms, seeds), so words and bands of a claim may change. A result counts no more once that changes,
 or the code it was measured by, the choices in ``conf`` if it trains through them, or the version of Python,
 torch, NumPy or SciPy. Results of other seeds, or of a claim measured elsewhere meanwhile, are left alone.
@@ -66,9 +66,10 @@ def missing(claim: Claim) -> list[str]:
 
 
 def tasks(claim: Claim, folder: Path) -> list[Task]:
-    groups = [(seed,) for seed in claim.seeds] if claim.split else [claim.seeds]
     place = folder / claim.key / claim.digest
-    return [Task(claim, group, place / f"seeds-{'-'.join(map(str, group))}.json") for group in groups]
+    if not claim.split:
+        return [Task(claim, claim.seeds, place / "all.json")]
+    return [Task(claim, (seed,), place / f"seed-{seed}.json") for seed in claim.seeds]
 
 
 def read(task: Task, conf: Path) -> dict[str, Any] | None:
