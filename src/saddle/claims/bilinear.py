@@ -17,8 +17,6 @@ from saddle.execution import Dynamics
 from saddle.optimizers import SGD
 from saddle.randomness import generator
 
-NUM_ROUNDS = 60
-
 
 def _methods(eta: float) -> dict[str, tuple[Dynamics, int, int]]:
     """Name -> (dynamics, eigenvalues a round with its memory, rounds between two pulls)."""
@@ -46,16 +44,16 @@ def _rate(points: Tensor, order: int, period: int) -> float:
 
 
 @double()
-def zoo(asked: Asked, strides: dict[str, float]) -> Measured:
-    """``<method>/<stride>``: factor a round on f = xy, for each stride ησ; 60 rounds from (1, ½)."""
+def zoo(asked: Asked, strides: dict[str, float], num_rounds: int = 60) -> Measured:
+    """``<method>/<stride>``: factor a round on f = xy, for each stride ησ, from (1, ½)."""
     values, courses = {}, []
     for done, (name, stride) in enumerate(strides.items()):
         for method, (dynamics, order, period) in _methods(stride).items():
             game = bilinear(torch.tensor([1.0]), torch.tensor([0.5]), torch.eye(1))
-            points = path(game, dynamics, at_origin(), NUM_ROUNDS)
+            points = path(game, dynamics, at_origin(), num_rounds)
             values[f"{method}/{name}"] = [_rate(points, order, period)]
             if done == len(strides) - 1:
-                courses.append(Course(method, [*range(NUM_ROUNDS + 1)], points.norm(dim=1).tolist()))
+                courses.append(Course(method, [*range(num_rounds + 1)], points.norm(dim=1).tolist()))
         asked.progress((done + 1) / len(strides))
     figure = Figure(f"f = xy, stride {max(strides.values()):g}, from (1, ½)", "round", "distance", courses)
     return Measured(values, [figure])

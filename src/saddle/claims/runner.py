@@ -1,9 +1,9 @@
 """Claims side by side: a process for each, or for each of its seeds; what was measured before is kept.
 
-Results lie in ``<folder>/<claim>/<hash>/``, as ``all.json`` or ``seed-<n>.json``. The hash is of what the claim's file asks for
-(function, arms, seeds), so words and bands of a claim may change. A result counts no more once that changes,
-or the code it was measured by, the choices in ``conf`` if it trains through them, or the version of Python,
-torch, NumPy or SciPy. Results of other seeds, or of a claim measured elsewhere meanwhile, are left alone.
+Results lie in ``<folder>/<claim>/<hash>/``, as ``all.json`` or ``seed-<n>.json``. The hash is of what the
+claim's file asks for (function, arms, seeds), so its words and bands may change. A result counts no more once
+that changes, or the code it was measured by, the choices in ``conf`` if it trains through them, or the
+version of Python, torch, NumPy or SciPy.
 """
 
 import json
