@@ -1,5 +1,6 @@
 """Judged claims as one HTML page that needs nothing else, in the manner of a paper's results section."""
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
@@ -46,6 +47,7 @@ def _section(number: int, result: Result) -> dict[str, Any]:
         "key": claim.key,
         "title": claim.title,
         "paper": claim.paper,
+        "short": re.split(r"(?<=\d{4})\W", claim.paper)[0],  # authors and year
         "statement": claim.statement,
         "protocol": claim.protocol,
         "arms": {name: " ".join(words) for name, words in claim.arms.items()},
