@@ -162,6 +162,8 @@ def test_several_seeds_are_accepted_by_their_whole_interval_and_not_by_the_best(
     assert_close(wide.ours, 1.0)
     assert wide.verdict is Verdict.NOT_REPRODUCED
     assert row(quantity, [1.0, math.nan]).verdict is Verdict.NOT_REPRODUCED
+    same = row(quantity, [1.0, 1.0 + 1e-15, 1.0 - 1e-15])  # of which no bootstrap has an interval
+    assert same.verdict is Verdict.REPRODUCED
     assert row(Quantity("q", 1.0, "unconfirmed"), [5.0]).verdict is Verdict.SHOWN
 
 

@@ -14,6 +14,8 @@ from saddle.claims.claim import Claim, Quantity, Value
 from saddle.claims.measured import Measured
 from saddle.reports.statistics import mean_intervals
 
+ROUNDING = 1e-12  # of a value: seeds that differ by less do not differ
+
 
 class Verdict(Enum):
     REPRODUCED = "reproduced"
@@ -89,6 +91,8 @@ def row(quantity: Quantity, values: Sequence[Value]) -> Row:
         (estimate,) = mean_intervals([numbers])
         assert estimate is not None
         ours, low, high = estimate.value, estimate.low, estimate.high
+        if max(numbers) - min(numbers) <= ROUNDING * abs(ours):  # resampling round-off gives no interval
+            low, high = min(numbers), max(numbers)
         ends = [end for end in (ours, low, high) if end is not None]
     inside = all(accepted(quantity, end) for end in ends)
     verdict = Verdict.REPRODUCED if inside else Verdict.NOT_REPRODUCED

@@ -99,7 +99,7 @@ def reproduce(
                 progress.show(found)
     seconds = time.perf_counter() - began
     origin = provenance(sys.argv, None) | {
-        "seconds": round(seconds, 1),
+        "seconds_of_this_command": round(seconds, 1),  # few where all was measured before
         "jobs": jobs,
         "seeds": {result.claim.key: list(result.claim.seeds) for result in results},
         "verdicts": {result.claim.key: result.verdict.value for result in results},
