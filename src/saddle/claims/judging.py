@@ -88,11 +88,11 @@ def row(quantity: Quantity, values: Sequence[Value]) -> Row:
     elif not all(map(math.isfinite, numbers)):  # a mean would leave those out
         ours, ends = math.nan, [math.nan]
     else:
+        if max(numbers) - min(numbers) <= ROUNDING * max(map(abs, numbers)):  # no interval in that
+            numbers = [math.fsum(numbers) / len(numbers)] * len(numbers)
         (estimate,) = mean_intervals([numbers])
         assert estimate is not None
         ours, low, high = estimate.value, estimate.low, estimate.high
-        if max(numbers) - min(numbers) <= ROUNDING * abs(ours):  # resampling round-off gives no interval
-            low, high = min(numbers), max(numbers)
         ends = [end for end in (ours, low, high) if end is not None]
     inside = all(accepted(quantity, end) for end in ends)
     verdict = Verdict.REPRODUCED if inside else Verdict.NOT_REPRODUCED
