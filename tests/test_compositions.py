@@ -322,7 +322,9 @@ def test_every_trainer_is_one_of_lightning(choice):
 
 @pytest.mark.parametrize("choice", choices("experiment"))
 def test_every_experiment_takes_a_step(choice):
-    step(assemble(composed(f"experiment={choice}")))
+    # a round of two_clusters makes ten generator steps
+    words = "num_steps=10", "evaluate_every=10", "checkpoint_every=10"
+    step(assemble(composed(f"experiment={choice}", *words)))
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -342,8 +344,9 @@ def test_a_runs_group_in_a_tracker_is_its_question_without_the_seed():
 
 def test_every_group_is_under_test_here():
     # experiment has a test of its own above; data choose the metrics
-    # hydra: test_sweeps.py; search: test_search.py; sweep: test_wandb_sweeps.py; picture: test_portrait.py
-    elsewhere = {"hydra", "search", "sweep", "picture"}
+    # hydra: test_sweeps.py; search: test_search.py; sweep: test_wandb_sweeps.py; picture: test_portrait.py;
+    # claim: test_claims.py
+    elsewhere = {"hydra", "search", "sweep", "picture", "claim"}
     tested = {*TOP, *(group for group, _ in PARTS), "metrics", "features", *elsewhere}
     assert {*GROUPS} == tested
 

@@ -14,10 +14,10 @@ from torch.testing import assert_close
 
 from saddle.data import images
 from saddle.data.dataset import Dataset
-from saddle.data.points import Mixture, grid, mixture_dataset, ring
+from saddle.data.points import Mixture, grid, line, mixture_dataset, ring, uniform_clusters
 
 CONF = Path(__file__).parents[1] / "conf"
-WITHOUT_MODES = ["bilinear", "dirac", "gaussian1d"]
+WITHOUT_MODES = ["bilinear", "dirac", "gaussian1d", "two_clusters", "two_modes"]
 POINTS = sorted(p.stem for p in (CONF / "data").glob("*.yaml") if "mixture" in p.read_text())
 
 # of the splits the shipped classifiers were trained on
@@ -125,6 +125,23 @@ def test_every_published_mixture_has_its_papers_numbers(
     assert (config.num_train, config.num_held_out) == (
         (5000, 5000) if name == "grid9_ridge" else (100_000, 10_000)
     )
+
+
+def test_modes_on_the_line_are_centred_and_evenly_spaced():
+    assert_close(line(3, 4.0, 0.1).centers, torch.tensor([[-4.0], [0.0], [4.0]]))
+    assert_close(instantiate(compose_data("two_modes").data.mixture).centers, torch.tensor([[-2.0], [2.0]]))
+
+
+def test_clusters_are_uniform_equally_many_and_of_both_splits_apart():
+    found = uniform_clusters("two", [0.0, 4.0], 0.3, 100, 50)
+    for samples, labels in ((found.train, found.train_labels), (found.held_out, found.held_out_labels)):
+        assert labels is not None
+        assert labels.bincount().tolist() == [len(samples) / 2] * 2
+        inside = samples[:, 0] - 4.0 * labels
+        assert 0 <= inside.min() < 0.1 < 0.2 < inside.max() < 0.3
+    assert not torch.equal(found.train[:50], found.held_out)
+    with pytest.raises(ValueError, match="clusters need a start each and a width above 0"):
+        uniform_clusters("none", [], 0.3, 100, 50)
 
 
 def test_no_mixture_config_is_left_without_a_test():

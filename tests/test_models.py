@@ -276,3 +276,28 @@ def test_networks_can_be_lifted_over_members(name, seed):
     for index in range(3):
         # sums in another order; BatchNorm divides by the spread of 4 samples
         assert_close(lifted[index], network.bind(vectors[index], {})(latents[index]), atol=1e-10, rtol=1e-10)
+
+
+def test_orthogonal_weights_have_all_singular_values_equal_to_the_gain_and_no_bias():
+    def initialize(layer: nn.Linear) -> None:
+        mlp.orthogonal(layer, gain=0.8)
+
+    for module in (
+        mlp.Generator(6, [2], [5, 4], 0.0, initialize=initialize),
+        mlp.Discriminator([2], [5, 4], 0.0, initialize=initialize),
+    ):
+        for layer in module.layers:
+            if isinstance(layer, nn.Linear):
+                values = torch.linalg.svdvals(layer.weight)
+                assert_close(values, torch.full_like(values, 0.8))
+                assert not layer.bias.any()
+
+
+def test_inputs_are_scaled_and_hidden_layers_have_the_activation_that_was_chosen():
+    plain = mlp.Discriminator([2], [5], 0.0, activation=nn.Sigmoid())
+    scaled = mlp.Discriminator([2], [5], 0.0, activation=nn.Sigmoid(), input_scale=0.25)
+    scaled.load_state_dict(plain.state_dict())
+    points = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+    assert_close(scaled(4 * points), plain(points))
+    first, last = (layer for layer in plain.layers if isinstance(layer, nn.Linear))
+    assert_close(plain(points), last(first(points).sigmoid()).squeeze(-1))

@@ -205,3 +205,11 @@ def test_a_sampler_repeats_itself_and_moves_nothing():
 def test_a_sampler_shows_the_weights_it_is_given():
     draw = Sampler(Network(Linear(torch.ones(3))), LATENTS, batch_size=4, seed=0)
     assert_close(draw(torch.full((3,), 2.0), 10), 2 * draw(torch.ones(3), 10))
+
+
+def test_uniform_latents_reach_to_their_bound():
+    draw = uniform(1000, torch.Generator().manual_seed(0), size=2, bound=5.0)
+    assert draw.shape == (1000, 2)
+    assert -5 <= draw.min() < -4.9
+    assert 4.9 < draw.max() < 5
+    assert torch.equal(draw, 5 * uniform(1000, torch.Generator().manual_seed(0), size=2))

@@ -119,6 +119,18 @@ def grid(side: int, spacing: float, std: float) -> Mixture:
     return Mixture(torch.cartesian_prod(ticks, ticks), std)
 
 
+def line(num_modes: int, spacing: float, std: float) -> Mixture:
+    """Modes on the line, ``spacing`` apart and centred at the origin.
+
+    Args:
+        num_modes: m.
+        spacing: in data units.
+        std: spread of one mode, in data units.
+    """
+    ticks = (torch.arange(num_modes, dtype=torch.float64) - (num_modes - 1) / 2) * spacing
+    return Mixture(ticks[:, None], std)
+
+
 def gaussian(mean: list[float], std: float) -> Mixture:
     """One round Gaussian: a mixture with a single mode.
 
@@ -140,6 +152,35 @@ def point_mass(name: str, at: list[float], num_train: int = 1000, num_held_out: 
     """
     point = torch.tensor(at, dtype=torch.float32)
     return Dataset(name, point.repeat(num_train, 1), point.repeat(num_held_out, 1))
+
+
+def uniform_clusters(
+    name: str, starts: list[float], width: float, num_train: int, num_held_out: int, seed: int = 0
+) -> Dataset:
+    """Points on the line, uniform on [start, start + width] of each cluster, equally many by index.
+
+    Args:
+        name: of the dataset.
+        starts: left ends of the clusters, in data units.
+        width: of each.
+        num_train: N.
+        num_held_out: M, from a stream of its own.
+        seed: of the dataset, not of the training run.
+    """
+    if not starts or not width > 0:
+        raise ValueError(
+            f"clusters need a start each and a width above 0; got {starts} and {width}. Give them."
+        )
+
+    def draw(num: int, purpose: str) -> tuple[Tensor, Tensor]:
+        clusters = torch.arange(num) % len(starts)
+        places = torch.rand(num, generator=generator(seed, purpose), dtype=torch.float64)
+        points = torch.tensor(starts, dtype=torch.float64)[clusters] + width * places
+        return points.to(torch.float32)[:, None], clusters
+
+    train, train_labels = draw(num_train, "dataset/train")
+    held_out, held_out_labels = draw(num_held_out, "dataset/held_out")
+    return Dataset(name, train, held_out, train_labels, held_out_labels)
 
 
 def mixture_dataset(

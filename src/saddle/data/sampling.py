@@ -16,9 +16,9 @@ def normal(num: int, random: torch.Generator, *, size: int) -> Tensor:
     return torch.randn(num, size, generator=random, device=random.device)
 
 
-def uniform(num: int, random: torch.Generator, *, size: int) -> Tensor:
-    """Latents uniform on [−1, 1), shape (num, size)."""
-    return torch.rand(num, size, generator=random, device=random.device) * 2.0 - 1.0
+def uniform(num: int, random: torch.Generator, *, size: int, bound: float = 1.0) -> Tensor:
+    """Latents uniform on [−bound, bound), shape (num, size)."""
+    return (torch.rand(num, size, generator=random, device=random.device) * 2.0 - 1.0) * bound
 
 
 def draw_batches(

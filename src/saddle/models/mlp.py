@@ -1,20 +1,36 @@
 """Fully connected players: for points, and the classic pair for small images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
 from saddle.models.dropout import Dropout
 from saddle.models.minibatch import MinibatchDiscrimination
 from saddle.models.normalization import NONE, Normalization
 
+Initialize = Callable[[nn.Linear], None]
+
+
+@torch.no_grad()
+def orthogonal(layer: nn.Linear, *, gain: float) -> None:
+    """Weights with orthogonal rows or columns, all singular values ``gain``; no bias.
+
+    Source: Saxe et al. 2014, arXiv:1312.6120, sec. 1.3.
+    """
+    nn.init.orthogonal_(layer.weight, gain)
+    layer.bias.zero_()
+
 
 class Generator(nn.Module):
-    """Latents (N, d) -> samples (N, *event): [Linear, LeakyReLU, norm] per hidden layer, then Linear.
+    """Latents (N, d) -> samples (N, *event): [Linear, activation, norm] per hidden layer, then Linear.
 
-    last activation: identity for points, tanh for images in [−1, 1].
+    Args:
+        activation: of hidden layers; None is LeakyReLU with ``negative_slope``.
+        output: last activation: identity for points, tanh for images in [−1, 1].
+        initialize: sets every linear layer's first weights; None is torch's default.
     """
 
     def __init__(
@@ -25,6 +41,8 @@ class Generator(nn.Module):
         negative_slope: float,
         normalization: Normalization = NONE,
         output: nn.Module | None = None,
+        activation: nn.Module | None = None,
+        initialize: Initialize | None = None,
     ) -> None:
         super().__init__()
         around, after = normalization
@@ -32,21 +50,26 @@ class Generator(nn.Module):
         for num_inputs, num_outputs in pairwise([num_latents, *hidden]):
             layers += [
                 around(nn.Linear(num_inputs, num_outputs)),
-                nn.LeakyReLU(negative_slope),
+                activation or nn.LeakyReLU(negative_slope),
                 after(num_outputs),
             ]
         layers += [around(nn.Linear([num_latents, *hidden][-1], prod(event))), output or nn.Identity()]
         self.layers = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
         self.event = tuple(event)
+        _initialize(self, initialize)
 
     def forward(self, latents: Tensor) -> Tensor:
         return self.layers(latents).view(-1, *self.event)
 
 
 class Discriminator(nn.Module):
-    """Packed samples -> logits (N,): [Linear, LeakyReLU, norm, dropout] per hidden layer, then Linear.
+    """Packed samples -> logits (N,): [Linear, activation, norm, dropout] per hidden layer, then Linear.
 
-    ``num_kernels`` > 0 puts minibatch discrimination before the last layer.
+    Args:
+        num_kernels: above 0, of minibatch discrimination before the last layer.
+        activation: of hidden layers; None is LeakyReLU with ``negative_slope``.
+        initialize: sets every linear layer's first weights; None is torch's default.
+        input_scale: samples are multiplied by it.
     """
 
     def __init__(
@@ -58,6 +81,9 @@ class Discriminator(nn.Module):
         normalization: Normalization = NONE,
         pack: int = 1,
         num_kernels: int = 0,
+        activation: nn.Module | None = None,
+        initialize: Initialize | None = None,
+        input_scale: float = 1.0,
     ) -> None:
         super().__init__()
         around, after = normalization
@@ -65,7 +91,7 @@ class Discriminator(nn.Module):
         for num_inputs, num_outputs in pairwise([pack * prod(event), *hidden]):
             layers += [
                 around(nn.Linear(num_inputs, num_outputs)),
-                nn.LeakyReLU(negative_slope),
+                activation or nn.LeakyReLU(negative_slope),
                 after(num_outputs),
             ]
             if dropout:
@@ -75,6 +101,16 @@ class Discriminator(nn.Module):
             layers += [MinibatchDiscrimination(num_features, num_kernels)]
         layers += [around(nn.Linear(num_features + num_kernels, 1))]
         self.layers = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
+        self.input_scale = input_scale
+        _initialize(self, initialize)
 
     def forward(self, samples: Tensor) -> Tensor:
-        return self.layers(samples.flatten(1)).squeeze(-1)
+        inputs = samples.flatten(1)
+        return self.layers(inputs if self.input_scale == 1.0 else self.input_scale * inputs).squeeze(-1)
+
+
+def _initialize(module: nn.Module, initialize: Initialize | None) -> None:
+    if initialize is not None:
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear):
+                initialize(layer)

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
@@ -35,12 +35,14 @@ def comparison_page(comparison: Comparison, *, x: str | None = None, y: str | No
         x, y: columns that the scatter plot begins with; quality and diversity by default.
     """
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(lambda name: files("saddle.reports").joinpath(name).read_text("utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    template = environment.from_string(
-        files("saddle.reports").joinpath("comparison.html.jinja").read_text("utf-8")
-    )
+    template = environment.get_template("comparison.html.jinja")
     budget = MAX_PICTURES // max(1, len(comparison.blocks))
     return template.render(
         title=comparison.title,

@@ -1,0 +1,130 @@
+"""What eigenvalues and paths say about trained games: Berard's two modes and Mescheder's ring."""
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from saddle.claims.measured import Asked, Course, Figure, Measured, mean_course
+from saddle.claims.training import Arm, arm, drawn, member, samples, train
+from saddle.data.points import ring
+from saddle.diagnostics.path import path_angle
+from saddle.game import Batch, Logs, Players
+from saddle.linearize import Map, game_field
+from saddle.metrics.modes import mixture_modes
+from saddle.randomness import generator
+from saddle.spectra import eigenvalues, leading_eigenvalues
+
+LOOSE = 1e-4  # residual of eigenvalues that are only looked at
+
+
+def path_angles(asked: Asked, num_rounds: int | None = None) -> Measured:
+    """Of each seed: the jump of the path angle across its end, its largest and least value near it, the
+    largest |Im|/|λ| of the game's Jacobian there, and how many of G's own curvatures are negative.
+
+    All 10,000 samples and as many latents, drawn once, are every batch. The path leads from the start to the
+    last players; the angle is of the gradient, so −1 before and 1 behind an attracting point.
+    """
+    (words,) = asked.arms.values()
+    of = arm(words, asked.seeds)
+    total = num_rounds or of.num_rounds
+
+    fixed = {seed: (_whole(of, seed),) * of.dynamics.num_batches for seed in asked.seeds}
+
+    def every(index: int, logs: Logs) -> None:
+        if index % 20 == 0:
+            asked.progress(0.8 * index / total)
+
+    (last,) = train(of, [total], lambda seed, _: fixed[seed], every)
+    values: dict[str, list[float]] = {}
+    rows, alphas, points = [], torch.linspace(0.6, 1.4, 81), []
+    for index, seed in enumerate(asked.seeds):
+        batch = fixed[seed][0]
+        first, end = member(of.start.players, index), member(last.players, index)
+        angles = path_angle(of.game, first, end, [batch], alphas).angles.double()
+        rows.append(angles.tolist())
+        small = batch._replace(real=batch.real[:2000], latent=batch.latent[:2000], mix=batch.mix[:2000])
+        at = game_field(of.game, end, [small], torch.float64)
+        found = leading_eigenvalues(at, 20, tolerance=LOOSE).values
+        curvature = _curvature(of, end, small)
+        points.append((found, seed))
+        for name, value in {
+            "jump": float(angles[alphas > 1.02].mean() - angles[alphas < 0.98].mean()),
+            "behind": float(angles[alphas > 1.02].max()),
+            "before": float(angles[alphas < 0.98].min()),
+            "rotation": float((found.imag.abs() / found.abs().clamp(min=1e-12))[found.abs() > 1e-3].max()),
+            "negative": float((curvature < -1e-4 * curvature.abs().max()).sum()),
+            "gradient": float(torch.cat(of.game.gradients(end, batch)[0]).norm()),
+        }.items():
+            values.setdefault(name, []).append(value)
+        asked.progress(0.8 + 0.2 * (index + 1) / len(asked.seeds))
+    found, seed = points[0]
+    cloud = Course(f"seed {seed}", found.real.tolist(), found.imag.tolist())
+    course = mean_course("all seeds", alphas.tolist(), rows)
+    angle = Figure("Path angle of the gradient; band: the seeds' range", "α", "cosine", [course])
+    spectrum = Figure("Eigenvalues of the field at the end", "real part", "imaginary part", (), [cloud])
+    return Measured(values, [angle, spectrum])
+
+
+def _whole(of: Arm, seed: int) -> Batch:
+    real = of.dataset.train
+    random = generator(seed, "claim/batch", 0, real.device)
+    return Batch(real, of.latents(len(real), random), real.new_zeros(len(real)))
+
+
+def _curvature(of: Arm, players: Players, batch: Batch) -> Tensor:
+    """The ten eigenvalues of ∇²_θ L_G of largest modulus."""
+    field = game_field(of.game, players, [batch], torch.float64)
+    num = len(players.generator)
+    rest = field.point[num:]
+    of_generator = Map(lambda theta: -field.function(torch.cat([theta, rest]))[:num], field.point[:num])
+    return leading_eigenvalues(of_generator, 10, tolerance=LOOSE).values.real
+
+
+def numerics_ring(
+    asked: Asked, num_rounds: int | None = None, num_batches: int = 4, num_looks: int = 5
+) -> Measured:
+    """``<arm>/ratio`` max |Im|/|Re| over eigenvalues above 1 % of the largest, ``<arm>/right`` the largest
+    real part over the largest modulus, at the end; and ``<arm>/modes``, ``<arm>/high_quality``.
+
+    The Jacobian is of the field averaged over ``num_batches`` batches, in float64.
+    """
+    mixture = ring(8, 1.0, 0.01)
+    values: dict[str, list[float]] = {}
+    clouds, courses = [], []
+    for position, (name, words) in enumerate(asked.arms.items()):
+        of = arm(words, asked.seeds)
+        total = num_rounds or of.num_rounds
+        looks = [round(total * (index + 1) / num_looks) for index in range(num_looks)]
+
+        def every(index: int, logs: Logs, position: int = position, total: int = total) -> None:
+            if index % 50 == 0:
+                asked.progress((position + 0.9 * index / total) / len(asked.arms))
+
+        modes = []
+        for seen in train(of, looks, every=every):
+            last, points = seen, samples(of, seen.players, 2500).cpu()
+            modes.append([mixture_modes(one, one, mixture=mixture) for one in points])
+        for index, seed in enumerate(asked.seeds):
+            drawn_batches = [drawn(of)(seed, total + step)[0] for step in range(num_batches)]
+            batch = pytree.tree_map(lambda *parts: torch.cat(parts), *drawn_batches)  # J of it is their mean
+            found = eigenvalues(game_field(of.game, member(last.players, index), [batch], torch.float64))
+            large = found[found.abs() > 0.01 * found.abs().max()]
+            for key, value in {
+                "ratio": float((large.imag.abs() / large.real.abs().clamp(min=1e-12)).max()),
+                "right": float(large.real.max() / large.abs().max()),
+                "modes": modes[-1][index]["modes"],
+                "high_quality": modes[-1][index]["high_quality"] / 100,
+            }.items():
+                values.setdefault(f"{name}/{key}", []).append(value)
+            if index == 0:
+                clouds.append(Course(f"{name}, seed {seed}", large.real.tolist(), large.imag.tolist()))
+        rows = [[row[index]["modes"] for row in modes] for index in range(len(asked.seeds))]
+        courses.append(mean_course(name, looks, rows))
+    first, second = asked.arms
+    values["ratio"] = [
+        one / other for one, other in zip(values[f"{first}/ratio"], values[f"{second}/ratio"], strict=True)
+    ]
+    name = "Eigenvalues of the field at the end, above 1 % of the largest"
+    spectrum = Figure(name, "real part", "imaginary part", (), clouds)
+    modes_found = Figure("Modes; band: the seeds' range", "generator step", "modes", courses)
+    return Measured(values, [spectrum, modes_found])
