@@ -186,6 +186,15 @@ def test_jobs_side_by_side_share_the_threads_and_have_a_gpu_each(tmp_path, monke
     assert told == {"begun 3 GPU-a\n", "begun 3 GPU-b\n"}
 
 
+def test_threads_asked_for_hold_for_every_library(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    found = executors.threads(1)
+    assert found == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "2"}
+
+
 def test_without_a_gpu_none_is_dealt(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert executors.gpus() == []

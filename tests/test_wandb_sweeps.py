@@ -1,4 +1,4 @@
-"""conf/sweep: the command line that an agent of W&B makes of each file is one that trains."""
+"""conf/wandb: the command line that an agent of W&B makes of each file is one that trains."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from saddle.records import open_record
 from test_commands import POINTS, environment
 
 CONF = config_directory()
-FILES = sorted((CONF / "sweep").glob("*.yaml"))
+FILES = sorted((CONF / "wandb").glob("*.yaml"))
 
 
 def values(parameter: dict[str, Any]) -> list[Any]:
@@ -67,7 +67,7 @@ def test_every_value_of_every_parameter_composes(path):
 
 @pytest.mark.slow
 def test_the_agents_command_line_trains_under_the_id_that_it_chose(tmp_path):
-    sweep = yaml.safe_load((CONF / "sweep" / "ring8.yaml").read_text())
+    sweep = yaml.safe_load((CONF / "wandb" / "ring8.yaml").read_text())
     chosen = {name: values(parameter)[-1] for name, parameter in sweep["parameters"].items()}
     line = command_line(sweep, chosen)
     line[2] = str(CONF.parent / line[2])  # the agent starts in the checkout

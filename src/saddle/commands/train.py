@@ -204,6 +204,7 @@ def _trainer(run: Run, stop: "StopOnSignal", stopwatch: "Stopwatch") -> "Trainer
         stop,  # first: a signal may come during the evaluation of step 0
         callbacks.Log(record, stopwatch),
         evaluate,
+        callbacks.Probe(record, experiment.probes, config.evaluate_every, stopwatch),
         callbacks.Checkpoint(
             record,
             evaluator,

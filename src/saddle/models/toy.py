@@ -78,7 +78,7 @@ class Bilinear(nn.Module):
         self.register_buffer("matrix", given.to(self.psi.dtype), persistent=False)
 
     def forward(self, samples: Tensor) -> Tensor:
-        return samples @ (self.psi @ self.matrix)
+        return samples @ (self.psi @ self.matrix.to(self.psi.dtype))  # psi may be bound in another
 
 
 class Affine(nn.Module):
