@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 GROUPS = (
     *("loss", "regularizer", "generator_regularizer", "transform", "normalization"),
-    *("dynamics", "optimizer", "schedule", "average"),
+    *("dynamics", "optimizer", "schedule", "average", "diagnostics"),
 )
 BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
 
