@@ -129,7 +129,7 @@ def duality_gap(
 
     0 at an equilibrium of the zero-sum game and nowhere else. Responses learn on training samples, looks are
     on held-out ones; so few steps give a lower bound. At the equilibrium of the classic game M = −log 4.
-    Source: Grnarova et al. 2019, arXiv:1811.05512, sec. 3; see ``saddle.diagnostics.duality``.
+    See ``saddle.diagnostics.duality``. Source: Grnarova et al. 2019, arXiv:1811.05512, sec. 3.
 
     Returns:
         "duality_gap", "duality_upper", "duality_lower" and "game_value", M(G, D).
