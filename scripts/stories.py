@@ -60,9 +60,7 @@ def main() -> None:
 
     from saddle.records import atomic_write
 
-    groups = {
-        story: found for story in SHOWN if (found := groups_of(arguments.runs / story)) or story in PANELS
-    }
+    groups = {story: groups_of(arguments.runs / story) for story in SHOWN}
     table = {
         story: [summary(SHOWN[story], *group) for group in found.items()] for story, found in groups.items()
     }
@@ -77,7 +75,7 @@ def main() -> None:
                 f"{found['mean']:.4g}±{found['std']:.2g}"
                 for name, found in row["values"].items()
             )
-            print(f"  {row['words'] or 'as it is'} [{row['seeds']}]: {shown}")
+            print(f"  {row['words'] or 'as it is'} {row['seeds']}: {shown}")
 
 
 def groups_of(folder: Path) -> dict[str, list[Any]]:
@@ -87,6 +85,9 @@ def groups_of(folder: Path) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     if folder.is_dir():
         for run in read(find([str(folder)])).runs:
+            if run.status not in ("finished", "diverged"):
+                print(f"left out: {run.name} is {run.status}")
+                continue
             line = json.loads((Path(run.name) / "provenance.json").read_text())["command_line"][1:]
             found.setdefault(" ".join(word for word in line if not NOT_TOLD.match(word)), []).append(run)
     return found
@@ -183,7 +184,7 @@ def picture(groups: dict[str, dict[str, list[Any]]]) -> Any:
 
 def short(words: str) -> str:
     """A legend's words: the last part of every key, penalties' weights left out."""
-    kept = [word for word in words.split() if "gamma" not in word]
+    kept = [word for word in words.split() if "gamma" not in word and "unrolled_steps" not in word]
     return (
         " ".join(word.rpartition("=")[0].rpartition(".")[2] + "=" + word.rpartition("=")[2] for word in kept)
         or "as it is"
