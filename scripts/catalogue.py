@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 GROUPS = (
     *("loss", "regularizer", "generator_regularizer", "transform", "normalization"),
-    *("dynamics", "optimizer", "schedule", "average"),
+    *("dynamics", "optimizer", "schedule", "average", "diagnostics"),
 )
 BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
 METRICS_BEGIN, METRICS_END = "<!-- metrics: begin -->", "<!-- metrics: end -->"

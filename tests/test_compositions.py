@@ -17,13 +17,17 @@ from pytorch_lightning import Trainer
 from saddle import tracking
 from saddle.commands.compose import Experiment, assemble, config_hash
 from saddle.commands.entry import config_directory
+from saddle.diagnostics.probes import draws_of
 
 CONF = config_directory()
 README = CONF.parent / "README.md"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 SMALL = ["name=small", "num_steps=2", "evaluate_every=1", "checkpoint_every=1", "batch_size=8"]
 # pairs that fit, quickest first; a choice that fits none of them is tried with everything there is
-PAIRS = [("ring8", "mlp"), ("digits", "mlp8"), ("mnist5k", "mlp28"), ("mnist5k", "dcgan28")]
+PAIRS = [
+    *(("ring8", "mlp"), ("digits", "mlp8"), ("mnist5k", "mlp28"), ("mnist5k", "dcgan28")),
+    ("gaussian1d", "gaussian1d"),
+]
 
 
 def choices(group: str) -> list[str]:
@@ -320,6 +324,19 @@ def test_every_trainer_is_one_of_lightning(choice):
     assert trainer.num_devices == 1
 
 
+@pytest.mark.parametrize("choice", choices("diagnostics"))
+def test_every_probe_sees_numbers_of_points_and_of_images(choice):
+    for data, model in (("ring8", "mlp"), ("digits", "mlp8")):
+        small = [f"model.{player}.hidden=[8]" for player in ("generator", "discriminator")]
+        experiment = assemble(composed(f"data={data}", f"model={model}", *small, f"diagnostics=[{choice}]"))
+        module, (probe,) = experiment.module, experiment.probes.values()
+        module.on_fit_start()
+        draws = draws_of(module.game, module.dataset, module.latents, 0, 0)
+        found = probe(module.game, module.state.players, draws)
+        assert found
+        assert all(math.isfinite(value) for value in found.values())
+
+
 @pytest.mark.parametrize("choice", choices("experiment"))
 def test_every_experiment_takes_a_step(choice):
     # a round of two_clusters makes ten generator steps
@@ -349,6 +366,13 @@ def test_every_group_is_under_test_here():
     elsewhere = {"hydra", "search", "sweep", "picture", "claim"}
     tested = {*TOP, *(group for group, _ in PARTS), "metrics", "features", *elsewhere}
     assert {*GROUPS} == tested
+
+
+def test_no_key_of_a_run_is_a_folder_of_choices_by_accident():
+    # Hydra would take KEY=value for a choice of the group, and refuse every value
+    keys = OmegaConf.load(CONF / "train.yaml").keys() - {"defaults", "hydra"}
+    assert {key for key in keys if key in GROUPS} <= {*TOP}
+    assert composed("sweep_name=name").sweep_name == "name"
 
 
 def test_a_conf_file_is_not_silently_ignored():

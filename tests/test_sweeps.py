@@ -86,7 +86,7 @@ def _for_children(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(words=st.lists(st.text("abc=", min_size=1), min_size=2), random=st.randoms())
 def test_the_digest_of_words_ignores_their_order_and_how_the_sweep_is_run(words, random):
-    shuffled = [*words, "jobs=3", "sweep=name"]
+    shuffled = [*words, "jobs=3", "sweep_name=name"]
     random.shuffle(shuffled)
     assert digest(shuffled) == digest(words)
     assert digest([*words, "seed=1"]) != digest(words)
@@ -186,6 +186,15 @@ def test_jobs_side_by_side_share_the_threads_and_have_a_gpu_each(tmp_path, monke
     assert told == {"begun 3 GPU-a\n", "begun 3 GPU-b\n"}
 
 
+def test_threads_asked_for_hold_for_every_library(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    found = executors.threads(1)
+    assert found == {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "2"}
+
+
 def test_without_a_gpu_none_is_dealt(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert executors.gpus() == []
@@ -210,7 +219,10 @@ def test_a_job_that_another_process_holds_is_left_to_it(tmp_path):
 
 
 def test_a_sweep_is_run_by_one_process_at_a_time(tmp_path):
-    with take_lock(tmp_path / ".lock"), pytest.raises(ValueError, match=r"one process at a time.*sweep=NAME"):
+    with (
+        take_lock(tmp_path / ".lock"),
+        pytest.raises(ValueError, match=r"one process at a time.*sweep_name=NAME"),
+    ):
         launch(tmp_path, stand_ins(tmp_path, "finish"), Processes(1))
 
 

@@ -1,15 +1,16 @@
 """Lightning callbacks: what happens between chunks of training.
 
 In this order after each chunk: ``Log`` writes what the chunk measured, ``Evaluate`` measures the
-generator, ``Checkpoint`` saves. The checkpoint comes last so that all rows of its step are on disk
-before it: a resumed run cuts the record back to its checkpoint and goes on as if never killed.
+generator, ``Probe`` looks at the game, ``Checkpoint`` saves. The checkpoint comes last so that all
+rows of its step are on disk before it: a resumed run cuts the record back to its checkpoint and goes
+on as if never killed.
 """
 
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
 
@@ -20,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from torch import Tensor
 
 from saddle import checkpoints
+from saddle.diagnostics import probes
 from saddle.evaluation import Evaluator, Sampler
 from saddle.module import GANModule
 from saddle.records import Record, atomic_write
@@ -141,6 +143,42 @@ class Evaluate(Callback):
         with self.stopwatch("log"):
             _scalars(trainer, step, values)
             _picture(trainer, step, "samples", str(path))
+
+
+class Probe(Callback):
+    """What the probes see of the game at every evaluation, as ``diag/*``; see ``diagnostics.probes``."""
+
+    def __init__(
+        self, record: Record, probes: Mapping[str, probes.Probe], every: int, stopwatch: Stopwatch
+    ) -> None:
+        self.record, self.probes, self.every, self.stopwatch = record, probes, every, stopwatch
+
+    def on_train_start(self, trainer: Trainer, module: GANModule) -> None:  # type: ignore[override]
+        if module.rounds == 0:
+            self._probe(trainer, module)
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: Trainer, module: GANModule, outputs: Any, batch: range, batch_idx: int
+    ) -> None:
+        if module.logs is not None and (module.generator_steps % self.every == 0 or module.finished):
+            self._probe(trainer, module)
+
+    def _probe(self, trainer: Trainer, module: GANModule) -> None:
+        if not self.probes:
+            return
+        step, state = module.generator_steps, module.state
+        # lazy penalties count in every look, with their own weight
+        game = replace(module.game, intervals={}).remember(state.game)
+        with self.stopwatch("probe"):
+            draws = probes.draws_of(game, module.dataset, module.latents, module.seed, step)
+            values = {
+                f"diag/{name}": value
+                for probe in self.probes.values()
+                for name, value in probe(game, state.players, draws).items()
+            }
+            self.record.append(step, values)
+        with self.stopwatch("log"):
+            _scalars(trainer, step, values)
 
 
 class Checkpoint(Callback):

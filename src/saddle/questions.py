@@ -20,7 +20,10 @@ from omegaconf import DictConfig, OmegaConf
 from saddle.sweeps.names import OF_THE_SWEEP
 
 # keys that neither change the numbers of a run nor tell two questions apart
-OF_THE_RUN = ("seed", "name", "tags", "logger", "resume", "on_divergence", "debug", "trainer", "execution")
+OF_THE_RUN = (
+    *("seed", "name", "tags", "logger", "resume", "on_divergence", "debug", "trainer", "execution"),
+    "diagnostics",  # they look on
+)
 NOT_THE_EXPERIMENT = (*OF_THE_RUN, *OF_THE_SWEEP)
 
 # groups of which a list is chosen; each entry lies under the name of its choice

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddle.commands import checks
 from saddle.data.dataset import Dataset
+from saddle.diagnostics.probes import Probe
 from saddle.evaluation import Evaluator, Sampler
 from saddle.execution import EAGER, Averages, Dynamics
 from saddle.game import Game, Players
@@ -25,6 +26,7 @@ class Experiment(NamedTuple):
     module: GANModule
     sampler: Sampler
     evaluator: Evaluator
+    probes: dict[str, Probe]
     advice: list[str]  # warnings
 
     @property
@@ -90,7 +92,8 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     if not like:
         evaluator.features(dataset.train[:2])  # refuses data that it cannot see
     advice = checks.advice(game, dynamics, dataset, takes_slopes)
-    return Experiment(dataset, game, dynamics, averages, module, sampler, evaluator, advice)
+    probes = instantiate(config.get("diagnostics") or {}, _convert_="all")  # an older run has none
+    return Experiment(dataset, game, dynamics, averages, module, sampler, evaluator, probes, advice)
 
 
 def _penalties(config: DictConfig, group: str) -> tuple[dict[str, Any], dict[str, int]]:

@@ -108,7 +108,7 @@ def train(config: DictConfig) -> None:
         if (lock := take_lock(folder / ".lock")) is None:
             raise ValueError(
                 f"an ensemble must be trained by one process at a time; another is at work in {folder}. "
-                "Wait for it, stop it, or give another name with sweep=NAME."
+                "Wait for it, stop it, or give another name with sweep_name=NAME."
             )
     print(f"ensemble: {folder}: {len(jobs)} members, of which {len(index.states)} ended before", flush=True)
     for sentence in dict.fromkeys(text for one in prepared for text in one.experiment.advice):
@@ -205,6 +205,7 @@ def _play_all(playing: Sequence[Playing], index: Index, stop: "StopOnSignal", if
             index.note(member.job, None)
             member.recorders.evaluate.evaluator = playing[0].recorders.evaluate.evaluator
             member.recorders.evaluate.on_train_start(member.trainer, member.module)
+            member.recorders.probe.on_train_start(member.trainer, member.module)
             member.recorders.checkpoint.on_train_start(member.trainer, member.module)
         with _progress(playing) as show, fabric.autocast():
             while behind := [member for member in live.values() if not member.module.finished]:

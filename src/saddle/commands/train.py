@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
     from rich.console import Console
 
-    from saddle.callbacks import Checkpoint, Evaluate, Log, StopOnSignal, Stopwatch
+    from saddle.callbacks import Checkpoint, Evaluate, Log, Probe, StopOnSignal, Stopwatch
     from saddle.commands.compose import Experiment
     from saddle.records import Record
 
@@ -245,6 +245,7 @@ class Recorders(NamedTuple):
 
     log: "Log"
     evaluate: "Evaluate"
+    probe: "Probe"
     checkpoint: "Checkpoint"
 
 
@@ -258,6 +259,7 @@ def recorders_of(run: Run, stopwatch: "Stopwatch") -> Recorders:
     return Recorders(
         callbacks.Log(record, stopwatch),
         callbacks.Evaluate(record, evaluator, experiment.sampler, config.evaluate_every, *picture, stopwatch),
+        callbacks.Probe(record, experiment.probes, config.evaluate_every, stopwatch),
         callbacks.Checkpoint(
             record,
             evaluator,

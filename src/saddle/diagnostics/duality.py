@@ -14,6 +14,10 @@ from saddle.game import Batch, Game, Logs, Players
 from saddle.optimizers import UpdateRule
 
 
+class Unbounded(ValueError):
+    """A best response drove M beyond every finite number."""
+
+
 class DualityGap(NamedTuple):
     """M is high where D does well; the gap is ``upper`` − ``lower``."""
 
@@ -52,7 +56,8 @@ def duality_gap(
         num_steps: N of either response; a few hundred of Adam are usual.
 
     Raises:
-        ValueError: a count below 1, no evaluation batch, or M stopped being finite.
+        ValueError: a count below 1, or no evaluation batch.
+        Unbounded: M stopped being finite; a ValueError too.
 
     Source: Grnarova et al. 2019, arXiv:1811.05512, sec. 3 and algorithm 1.
     """
@@ -63,8 +68,9 @@ def duality_gap(
         raise ValueError("a duality gap is measured on at least one batch; got none. Draw some.")
 
     def look(game: Game, at: Players) -> float:
-        with torch.no_grad():
-            return -float(torch.stack([game.discriminator_loss(at, batch)[0] for batch in evaluation]).mean())
+        # not under no_grad: a penalty's slope is a derivative
+        losses = [game.discriminator_loss(at, batch)[0].detach() for batch in evaluation]
+        return -float(torch.stack(losses).mean())
 
     def best_response(player: str, rule: UpdateRule, sign: float) -> dict[int, float]:
         """Step -> M after that many steps of the rule down sign·L_D."""
@@ -85,7 +91,7 @@ def duality_gap(
     curves = torch.tensor([list(ascent.values()), list(descent.values())], dtype=torch.float64)
     if not torch.isfinite(curves).all():
         at = int(steps[~torch.isfinite(curves).all(0)][0])
-        raise ValueError(
+        raise Unbounded(
             f"M must stay finite; a best response left it at step {at} or before. Lower the learning rates, "
             "or bound the discriminator with a penalty."
         )

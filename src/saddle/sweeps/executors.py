@@ -35,9 +35,14 @@ class Executor(Protocol):
 
 
 def threads(jobs: int) -> dict[str, str]:
-    """Environment in which each of so many jobs takes its share of this machine's cores."""
+    """Environment in which each of so many jobs takes its share of this machine's cores.
+
+    OMP_NUM_THREADS alone, if set, says it for the other libraries too: two threads of MKL on one free core
+    wait for each other, and a step takes many times as long.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {name: os.environ.get(name) or str(max(1, cores // jobs)) for name in THREADS}
+    share = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // jobs))
+    return {name: os.environ.get(name) or share for name in THREADS}
 
 
 def gpus() -> list[str]:

@@ -62,7 +62,7 @@ def launch(folder: Path, jobs: Sequence[Job], executor: Executor) -> int:
     if lock is None:
         raise ValueError(
             f"a sweep must be run by one process at a time; another is at work in {folder}. "
-            "Wait for it, stop it, or give another name with sweep=NAME."
+            "Wait for it, stop it, or give another name with sweep_name=NAME."
         )
     index = Index(folder / "index.csv", jobs)
     with lock, stopping() as stop:

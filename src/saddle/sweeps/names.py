@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 # keys that say how many runs are made, and how, and reach none of them
-OF_THE_SWEEP = ("jobs", "max_jobs", "sweep", "ensemble")
+OF_THE_SWEEP = ("jobs", "max_jobs", "sweep_name", "ensemble")
 
 
 def job_words(words: Iterable[str]) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ def digest(words: Iterable[str]) -> str:
 
 
 def sweep_name(name: str | None, words: Iterable[str]) -> str:
-    """``sweep=NAME`` if given; else what varies, and the digest of the command."""
+    """``sweep_name=NAME`` if given; else what varies, and the digest of the command."""
     if name is not None:
         return name
     words = job_words(words)
