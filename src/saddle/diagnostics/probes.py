@@ -194,4 +194,4 @@ def spectrum(
         values.real.min(),
         largest_stable_step(values),
     )
-    return dict(zip(names, map(float, found), strict=True))
+    return {name: float(value) for name, value in zip(names, found, strict=True)}
