@@ -139,6 +139,19 @@ def test_unlike_protocols_are_never_in_one_block(tmp_path):
     assert "kept apart" in tables.notes(found)[-1]
 
 
+def test_unlike_protocols_stand_in_one_block_only_when_asked_for_and_then_it_is_said(tmp_path):
+    record(tmp_path / "a", protocol={"fingerprint": "x", "fake": {"num": 2000}})
+    record(tmp_path / "b", loss="minimax", protocol={"fingerprint": "y", "fake": {"num": 5000}})
+    assert len(compared(tmp_path).blocks) == 2
+    found = compare(read(find([str(tmp_path)])), across_protocols=True)
+    (block,) = found.blocks
+    assert (len(block.groups), block.fingerprint) == (2, "x+y")
+    said = tables.notes(found)[-1]
+    assert "of 2 protocols and do not compare" in said
+    assert "2000" in said
+    assert compare(read(find([str(tmp_path / "a")])), across_protocols=True).across == ""
+
+
 def test_a_fingerprint_in_the_record_decides_what_is_alike(tmp_path):
     record(tmp_path / "a", protocol={"fingerprint": "x", "num_generated": 1})
     record(tmp_path / "b", loss="minimax", protocol={"fingerprint": "x", "num_generated": 2})

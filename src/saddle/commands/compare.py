@@ -22,6 +22,7 @@ KEY=VALUE is one of:
   baseline=WORDS     compare every group with one, such as baseline=loss=hinge
   x=COLUMN y=COLUMN  axes of the scatter plot: last/fid, best/fid, area/fid, collapse_step/fid, seconds,
                      images_seen, seed, or a key that varies, such as optimizer.generator.lr
+  across_protocols=true  rank numbers of unlike protocols too, which do not compare; the tables say so
   out=FOLDER         where to write (default: comparison)
   project=NAME       of W&B, for --push (default: saddle)
   entity=NAME        of W&B, for --push
@@ -30,7 +31,20 @@ KEY=VALUE is one of:
 Runs are grouped by configuration without the seed. Written are comparison.html (one self-contained page),
 groups.csv, pairs.csv, runs.csv, table.tex and figures as PNG and PDF.
 """
-KEYS = ("group", "wandb", "metric", "baseline", "x", "y", "out", "project", "entity", "mode", "debug")
+KEYS = (
+    "group",
+    "wandb",
+    "metric",
+    "baseline",
+    "x",
+    "y",
+    "out",
+    "project",
+    "entity",
+    "mode",
+    "across_protocols",
+    "debug",
+)
 
 
 def main() -> None:
@@ -68,6 +82,7 @@ def compare(words: Sequence[str], push: bool = False) -> "Comparison":
             metrics=metrics,
             baseline=options.get("baseline"),
             conf=entry.config_directory(),
+            across_protocols=options.get("across_protocols", "false").lower() == "true",
         )
         x, y = (_column(options.get(side), found) for side in ("x", "y"))
         if push:

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 from saddle.diagnostics.collapse import collapse_step
 from saddle.diagnostics.verdict import COUNTS, FRACTIONS, QUALITY
+from saddle.protocol import must_be_comparable
 from saddle.questions import flatten, labels, question, words
 from saddle.records import strict
 from saddle.reports.selection import Run, Selection
@@ -282,6 +283,7 @@ class Comparison:
     num_runs: int
     unreadable: Mapping[str, str]
     duplicates: tuple[tuple[str, str], ...]  # (left out, counted in its stead)
+    across: str = ""  # what must be said where numbers of several protocols stand in one block
 
     @property
     def statuses(self) -> Counter[str]:
@@ -298,6 +300,7 @@ def compare(
     metrics: Sequence[str] = (),
     baseline: str | None = None,
     conf: Path | None = None,
+    across_protocols: bool = False,
     seed: int = 0,
 ) -> Comparison:
     """Group runs by question and protocol; statistics are made when they are asked for.
@@ -306,6 +309,7 @@ def compare(
         metrics: names without ``eval/``; all if empty.
         baseline: words of a label, such as ``loss=hinge``, that one group alone has.
         conf: folder of the config groups, to name choices that an older record does not.
+        across_protocols: put numbers of unlike protocols into one block all the same, and say so.
         seed: of every resampling.
 
     Raises:
@@ -346,6 +350,15 @@ def compare(
     if "" in parts and len(parts) == 2:  # groups that were never evaluated, beside one protocol
         (protocol,) = (found for found in parts if found)
         parts[protocol] |= parts.pop("")
+    across = ""
+    if across_protocols and len(parts) > 1:
+        stored = {run.name: run.summary.get("protocol") or {} for run in selection.runs}
+        across = must_be_comparable(stored, across_protocols=True) or ""
+        together: dict[str, list[Run]] = {}
+        for members in parts.values():
+            for key, runs in members.items():
+                together.setdefault(key, []).extend(runs)
+        parts = {"+".join(parts): together}
     blocks = []
     for protocol, members in parts.items():
         kept = {key: _without_duplicates(runs, duplicates) for key, runs in members.items()}
@@ -371,7 +384,9 @@ def compare(
             f"The groups are: {'; '.join(group.label for block in blocks for group in block.groups)}."
         )
     blocks.sort(key=lambda block: -sum(len(group.runs) for group in block.groups))
-    return Comparison(tuple(blocks), len(selection.runs), dict(selection.unreadable), tuple(duplicates))
+    return Comparison(
+        tuple(blocks), len(selection.runs), dict(selection.unreadable), tuple(duplicates), across
+    )
 
 
 def fingerprint(summary: Mapping[str, Any]) -> str:

@@ -160,6 +160,8 @@ def notes(comparison: Comparison) -> list[str]:
         found.append(
             f"{len(comparison.blocks)} protocols: their numbers were not computed alike and are kept apart."
         )
+    if comparison.across:
+        found.append(comparison.across)
     return found
 
 
