@@ -189,9 +189,9 @@ def spectrum(
     if not len(values):
         return dict(zip(names, (0.0, 0.0, 0.0, torch.inf), strict=True))
     found = (
-        values.abs().max(),
-        (values.imag.abs() / values.abs()).max(),
-        values.real.min(),
+        float(values.abs().max()),
+        float((values.imag.abs() / values.abs()).max()),
+        float(values.real.min()),
         largest_stable_step(values),
     )
-    return dict(zip(names, map(float, found), strict=True))
+    return dict(zip(names, found, strict=True))
