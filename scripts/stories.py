@@ -134,7 +134,8 @@ def origin(groups: dict[str, dict[str, list[Any]]]) -> dict[str, Any]:
         for story in groups
         for path in [HEADER.get(story, story)]
     }
-    return {"commands": commands, "num_runs": len(found), **shared}
+    cpu = {"logger": "none", "trainer": "cpu", "threads": 1}
+    return {"commands": commands, "beside_the_commands": cpu, "num_runs": len(found), **shared}
 
 
 HEADER = {
@@ -177,7 +178,13 @@ def picture(groups: dict[str, dict[str, list[Any]]]) -> Any:
         axis.grid(alpha=0.2)
 
     def save(file: Any) -> None:
-        figure.savefig(file, format="png", dpi=80)
+        from io import BytesIO
+
+        from PIL import Image
+
+        drawn = BytesIO()
+        figure.savefig(drawn, format="png", dpi=80)
+        Image.open(drawn).convert("RGB").quantize(64).save(file, format="PNG", optimize=True)
 
     return save
 
