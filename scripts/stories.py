@@ -41,7 +41,7 @@ PANELS = {  # story -> series, label, logarithmic
     "equilibrium": ("diag/duality_gap", "duality gap", True),
     "vanishing_gradient": ("diag/saturating_gradient", "|gradient of log(1 − D)|", True),
     "mode_collapse": ("eval/modes", "modes held, of 8", False),
-    "mode_collapse_digits": ("eval/recall", "recall of digits", False),
+    "mode_collapse_digits": ("eval/vendi", "effective number of digits", False),
     "capacity": ("diag/discriminator_gap", "D(train) − D(held out), logits", False),
 }
 NOT_TOLD = re.compile(r"(experiment|seed|logger|trainer|hydra\.\S+|on_divergence|diagnostics)=")
@@ -90,7 +90,7 @@ def groups_of(folder: Path) -> dict[str, list[Any]]:
                 continue
             line = json.loads((Path(run.name) / "provenance.json").read_text())["command_line"][1:]
             found.setdefault(" ".join(word for word in line if not NOT_TOLD.match(word)), []).append(run)
-    return found
+    return dict(sorted(found.items(), key=lambda item: len(item[0].split())))
 
 
 def summary(names: Sequence[str], words: str, runs: Sequence[Any]) -> dict[str, Any]:
@@ -134,7 +134,8 @@ def origin(groups: dict[str, dict[str, list[Any]]]) -> dict[str, Any]:
         for story in groups
         for path in [HEADER.get(story, story)]
     }
-    return {"commands": commands, "num_runs": len(found), **shared}
+    cpu = {"logger": "none", "trainer": "cpu", "threads": 1}
+    return {"commands": commands, "beside_the_commands": cpu, "num_runs": len(found), **shared}
 
 
 HEADER = {
@@ -152,7 +153,7 @@ def picture(groups: dict[str, dict[str, list[Any]]]) -> Any:
 
     colours = ["#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00"]  # Okabe and Ito
     marks = ["o", "s", "^", "D", "v", "x"]
-    figure, axes = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(11, 7.5), layout="constrained")
     for axis, (story, (name, label, logarithmic)) in zip(axes.flat, PANELS.items(), strict=True):
         for style, (words, runs) in enumerate(groups[story].items()):
             courses = [run.series[name] for run in runs if name in run.series]
@@ -173,11 +174,17 @@ def picture(groups: dict[str, dict[str, list[Any]]]) -> Any:
         axis.set(title=story.replace("_", " "), xlabel="generator step", ylabel=label)
         if logarithmic:
             axis.set_yscale("log")
-        axis.legend(fontsize=7, framealpha=0.7)
+        axis.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2))
         axis.grid(alpha=0.2)
 
     def save(file: Any) -> None:
-        figure.savefig(file, format="png", dpi=80)
+        from io import BytesIO
+
+        from PIL import Image
+
+        drawn = BytesIO()
+        figure.savefig(drawn, format="png", dpi=80)
+        Image.open(drawn).convert("RGB").quantize(64).save(file, format="PNG", optimize=True)
 
     return save
 
