@@ -76,8 +76,10 @@ def messages(record: Record, kind: str) -> list[Any]:
     The file is a 7-byte header and LevelDB's log: blocks of 32 KiB with fragments of (crc, length,
     type, bytes), type 1 a whole message, 2 to 4 its first, middle and last part.
     """
+    import wandb
     from wandb.proto import wandb_internal_pb2
 
+    wandb.teardown()  # as at the end of a process: only then is everything in the file
     (path,) = record.directory.glob("wandb/offline-run-*/run-*.wandb")
     content, position, whole, found = path.read_bytes(), 7, b"", []
     while position + 7 <= len(content):
