@@ -76,7 +76,6 @@ def messages(record: Record, kind: str) -> list[Any]:
     The file is a 7-byte header and LevelDB's log: blocks of 32 KiB with fragments of (crc, length,
     type, bytes), type 1 a whole message, 2 to 4 its first, middle and last part.
     """
-    import wandb
     from wandb.proto import wandb_internal_pb2
 
     wandb.teardown()  # as at the end of a process: only then is everything in the file
