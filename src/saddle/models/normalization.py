@@ -69,9 +69,14 @@ class SpectralNorm(nn.Module):
         return {"u": F.normalize(matrix @ v, dim=0), "v": v}
 
     def forward(self, inputs: Tensor) -> Tensor:
-        sigma = self.u @ self.matrix(self.layer.weight) @ self.v
-        # scaling the inputs is scaling the weight, and spares the bias
-        return self.layer(inputs / sigma)
+        weight = self.layer.weight
+        sigma = self.u @ self.matrix(weight) @ self.v
+        # the weight is scaled and not the inputs, which are many times larger in a convolution
+        self.layer._parameters["weight"] = weight / sigma
+        try:
+            return self.layer(inputs)
+        finally:
+            self.layer._parameters["weight"] = weight
 
 
 def _as_it_is(layer: nn.Module) -> nn.Module:
