@@ -34,7 +34,7 @@ def test_a_storys_command_makes_runs_that_fit_together(name, line):
         else word.input_line
         for word in parsed
     ]
-    assert any(word.startswith("sweep=") for word in words)
+    assert any(word.startswith("sweep_name=") for word in words)
     assert assemble(composed(*words)).probes
     compared = re.findall(
         r"scripts/compare\.py runs/sweep/(\w+)", (CONF / "experiment" / f"{name}.yaml").read_text()
@@ -43,7 +43,7 @@ def test_a_storys_command_makes_runs_that_fit_together(name, line):
 
 
 def test_every_story_of_the_table_has_commands():
-    named = {re.search(r"sweep=(\w+)", line)[1] for _, line in COMMANDS}
+    named = {re.search(r"sweep_name=(\w+)", line)[1] for _, line in COMMANDS}
     assert named == {*SCRIPT["SHOWN"]}
     assert {*SCRIPT["PANELS"]} <= {*SCRIPT["SHOWN"]}
 
