@@ -245,7 +245,9 @@ def time_steps(case: str, penalty: str, threads: int, num_chunks: int) -> dict[s
     module, data = experiment.module, experiment.dataset.train
     adam = config.optimizer.generator
     taken = config.regularizer[penalty]
-    numbers: Any = {key: taken[key] for key in taken if key not in ("_target_", "_partial_", "every_n_steps")}
+    numbers: Any = {
+        key: taken[key] for key in taken if key not in ("_target_", "_partial_", "every_n_steps", "one_sided")
+    }
     settings: Any = OmegaConf.to_container(config.trainer)
     step: Any = None
     ours: list[float] = []

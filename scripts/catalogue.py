@@ -8,6 +8,8 @@ known faults (half a minute). ``catalogue.py --write`` puts the tables between t
 import argparse
 import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +73,14 @@ def tables() -> str:
     """One Markdown table a group."""
     parts = []
     for group in GROUPS:
-        of_dynamics = group == "dynamics"
-        rows = [f"| `{group}=` | what it is | {'gradients a round | ' if of_dynamics else ''}source |"]
-        rows.append("| --- | --- | --- | --- |" if of_dynamics else "| --- | --- | --- |")
+        title, cost_of = COSTS.get(group, ("", None))
+        rows = [f"| `{group}=` | what it is | {title and f'{title} | '}source |"]
+        rows.append("| --- | --- | --- | --- |" if title else "| --- | --- | --- |")
         for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
             config = _load(path)
             docstring, detail = _docstring(config), _detail(config)
             summary, source = _summary(docstring), _source(docstring)
-            cost = f"{_num_gradients(path.stem)} | " if of_dynamics else ""
+            cost = f"{cost_of(path)} | " if cost_of else ""
             rows.append(f"| `{path.stem}` | {summary}{detail} | {cost}{source} |")
         parts.append("\n".join(rows))
     return "\n\n".join(parts)
@@ -154,13 +156,58 @@ def _source(docstring: str | None) -> str:
     return " ".join(found[1].split()).split(" (")[0].rstrip(".")
 
 
-def _num_gradients(name: str) -> int:
+def _runs(path: Path) -> str:
+    """How often a penalty runs G and D beyond what the loss of its player does, counted."""
+    import torch
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    from saddle.data.sampling import draw_batches, normal
+    from saddle.game import Game
+    from saddle.losses import NonSaturating
+    from saddle.models.mlp import Discriminator, Generator
+    from saddle.network import Network
+
+    nodes: Any = OmegaConf.load(path)
+    for node in nodes.values():
+        node.pop("every_n_steps")
+    of_generator = path.parent.name == "generator_regularizer"
+    counts = []
+    taken: list[dict[str, Any]] = [{}, instantiate(nodes, _convert_="all")]
+    for parts in taken:
+        networks = Generator(2, (2,), [4], 0.2), Discriminator((2,), [4], 0.2)
+        runs = [0, 0]
+        for index, network in enumerate(networks):
+            network.register_forward_hook(partial(_count, runs, index))
+        chosen: Any = {"generator_penalties" if of_generator else "penalties": parts}
+        game = Game(Network(networks[0]), Network(networks[1]), NonSaturating(), **chosen)
+        draws = draw_batches(torch.randn(8, 2), partial(normal, size=2), game, 4, 1, 0, 0)
+        players = game.init()
+        game = game.remember(game.init_memory(players))
+        (game.generator_loss if of_generator else game.discriminator_loss)(players, draws[0])
+        counts.append(runs)
+    extra = [with_it - without for without, with_it in zip(*counts, strict=True)]
+    return f"{extra[0]}, {extra[1]}"
+
+
+def _count(runs: list[int], index: int, *_: Any) -> None:
+    runs[index] += 1
+
+
+def _num_gradients(path: Path) -> int:
     import hydra
     from hydra.utils import instantiate
 
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        dynamics = instantiate(hydra.compose("train", [f"dynamics={name}", "name=catalogue"]).dynamics)
+        dynamics = instantiate(hydra.compose("train", [f"dynamics={path.stem}", "name=catalogue"]).dynamics)
     return int(dynamics.num_gradients)
+
+
+COSTS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "dynamics": ("gradients a round", _num_gradients),
+    "regularizer": ("further runs of G, D", _runs),
+    "generator_regularizer": ("further runs of G, D", _runs),
+}
 
 
 if __name__ == "__main__":

@@ -224,3 +224,13 @@ def test_a_critic_without_one_logit_per_sample_is_refused(penalty, calculus):
             ValueError, match=rf"one logit per sample, shape \(4,\); got {shape}\. End the network"
         ):
             value_of(penalty, critic, normal(4, 2), normal(4, 2), torch.zeros(4), calculus)
+
+
+@pytest.mark.parametrize("slope", [0.25, 3.0])
+@pytest.mark.parametrize("one_sided", [0.0, 0.4, 1.0])
+def test_slopes_below_the_target_count_one_minus_one_sided(slope, one_sided):
+    discriminator = BoundDiscriminator(lambda samples: slope * samples[:, 0], AUTOGRAD)
+    batch = Batch(torch.ones(3, 2), torch.zeros(3, 1), torch.full((3,), 0.3))
+    value = wgan_gp(discriminator, batch, torch.zeros(3, 2), weight=2.0, target=1.0, one_sided=one_sided)
+    share = 1.0 if slope > 1 else 1.0 - one_sided
+    assert_close(value.item(), 2.0 * share * (slope - 1.0) ** 2)

@@ -47,17 +47,25 @@ def r2(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: 
 
 
 def wgan_gp(
-    discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, weight: float, target: float = 1.0
+    discriminator: BoundDiscriminator,
+    batch: Batch,
+    fake: Tensor,
+    *,
+    weight: float,
+    target: float = 1.0,
+    one_sided: float = 0.0,
 ) -> Tensor:
-    """Two-sided penalty on interpolates: λ · E[(‖∇ₓD(x̂)‖ − target)²], x̂ = u·x + (1 − u)·G(z).
+    """Penalty on interpolates: λ · E[(‖∇ₓD(x̂)‖ − target)²], x̂ = u·x + (1 − u)·G(z).
 
     u is uniform on [0, 1), one number a sample (``batch.mix``). At a slope of exactly 0 the norm's
     gradient is taken as 0, so a constant discriminator has value λ·target² and finite gradients.
-    The one-sided form is ``wgan_lp``.
+    Slopes below the target count 1 − ``one_sided``: 1 is the one-sided form, ``wgan_lp``.
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028, eq. 3 (λ = 10, target 1 there).
     """
-    return weight * (norm(discriminator.slope(_interpolate(batch, fake))) - target).square().mean()
+    excess = norm(discriminator.slope(_interpolate(batch, fake))) - target
+    above, below = F.relu(excess).square(), F.relu(-excess).square()
+    return weight * (above + (1.0 - one_sided) * below).mean()
 
 
 def wgan_lp(
@@ -68,8 +76,7 @@ def wgan_lp(
     Exactly 0, with gradient 0, where the slope is below the target.
     Source: Petzka et al. 2018, arXiv:1709.08894, eq. 8.
     """
-    excess = F.relu(norm(discriminator.slope(_interpolate(batch, fake))) - target)
-    return weight * excess.square().mean()
+    return wgan_gp(discriminator, batch, fake, weight=weight, target=target, one_sided=1.0)
 
 
 def zero_centered(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
