@@ -316,10 +316,8 @@ def end(run: Run, stopwatch: "Stopwatch", outcome: Outcome, loggers: "Sequence[L
     from saddle import tracking
     from saddle.reports.page import write_report
 
-    with stopwatch("report"):
-        summarize(run, stopwatch, outcome)
-        write_report(run.record)
-    summary = summarize(run, stopwatch, outcome)  # again, with the seconds of the report
+    summary = summarize(run, stopwatch, outcome)
+    write_report(run.record)  # after it, and last: the sign that nothing is left to resume
     tracking.finish(loggers, summary, outcome.exit_status)
     return summary
 
