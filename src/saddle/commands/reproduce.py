@@ -88,6 +88,7 @@ def reproduce(
         tags = [tag for tag in options.get("tag", "").split(",") if tag]
         chosen = choose(known, names, tags if names or tags else ["exact"])
         jobs = _jobs(options.get("jobs"))
+    origin = provenance(sys.argv, None)  # now: the code may change while it runs
     began = time.perf_counter()
     console = Console(width=None if sys.stdout.isatty() else 150)
     results: list[Result] = []
@@ -98,7 +99,7 @@ def reproduce(
             else:
                 progress.show(found)
     seconds = time.perf_counter() - began
-    origin = provenance(sys.argv, None) | {
+    origin |= {
         "seconds_of_this_command": round(seconds, 1),  # few where all was measured before
         "jobs": jobs,
         "seeds": {result.claim.key: list(result.claim.seeds) for result in results},
