@@ -18,6 +18,8 @@ from saddle import tracking
 from saddle.commands.compose import Experiment, assemble, config_hash
 from saddle.commands.entry import config_directory
 from saddle.diagnostics.probes import draws_of
+from saddle.evaluation import of_matrices
+from saddle.metrics.evidence import SAMPLES, Evidence, Source
 
 CONF = config_directory()
 README = CONF.parent / "README.md"
@@ -180,8 +182,9 @@ def measured(config: DictConfig, num: int = 60) -> tuple[Experiment, dict[str, f
         config.data.num_train, config.data.num_held_out = max(400, num), max(100, num)
     experiment = assemble(config)
     evaluator = experiment.evaluator.prepare(experiment.dataset, torch.device("cpu"))
-    samples = experiment.sampler(experiment.game.init().generator, evaluator.num_samples)
-    return experiment._replace(evaluator=evaluator), evaluator(samples)
+    samples, values = evaluator.of_generator(experiment.sampler, experiment.game.init().generator)
+    assert len(samples) == num
+    return experiment._replace(evaluator=evaluator), values
 
 
 SETS = [
@@ -189,6 +192,10 @@ SETS = [
     for name in choices("metrics")
     if "higher_is_better" in OmegaConf.load(CONF / "metrics" / f"{name}.yaml")
 ]
+
+
+# how many numbers held-out samples cannot have, by the metrics that need a generator or further samples
+OWN_NUMBERS = {frozenset(): 0, frozenset({"memorization", "log_condition", "path_length"}): 4 + 2 + 2}
 
 
 @pytest.mark.parametrize("choice", SETS)
@@ -210,7 +217,10 @@ def test_every_set_of_metrics_measures_some_data(choice):
     assert all(math.isfinite(value) for value in values.values())
     named = {*evaluator.best, *evaluator.shown, *evaluator.higher_is_better}
     assert named | {*evaluator.floors, *evaluator.floors.values()} <= values.keys()
-    assert evaluator.of_held_out(experiment.dataset).keys() == values.keys()
+    yardstick = evaluator.of_held_out(experiment.dataset)
+    needy = {name for name, judge in evaluator.evidence.items() if judge.needs_held_out or judge.needs_source}
+    assert len(values.keys() - yardstick.keys()) == OWN_NUMBERS[frozenset(needy)]
+    assert yardstick.keys() <= values.keys()
 
 
 @pytest.mark.parametrize("choice", choices("data"))
@@ -227,16 +237,26 @@ def evaluation(*words: str) -> DictConfig:
 
 
 @pytest.mark.parametrize("choice", [name for name in choices("metrics") if name not in SETS])
-def test_every_single_metric_is_a_function_of_one_layer_and_says_what_is_better_high(choice):
+def test_every_single_metric_measures_something_and_says_what_is_better_high(choice, tmp_path, monkeypatch):
     few = {"kid_subsets": ["metrics.measures.features.kid_of_subsets.subset_size=20"]}.get(choice, [])
     config = evaluation(f"metrics=[{choice}]", *few).metrics
     random = torch.Generator().manual_seed(0)
-    real, fake = torch.randn(60, 4, generator=random), torch.randn(50, 4, generator=random)
-    found: dict[str, float] = {}
-    for layer in instantiate(config.measures, _convert_="all").values():
-        for name, metric in layer.items():
-            value = metric(real, fake)
-            found |= value if isinstance(value, dict) else {name: value}
+
+    def layers(num: int) -> dict[str, torch.Tensor]:
+        features, images = torch.randn(num, 4, generator=random), torch.rand(num, 1, 28, 28, generator=random)
+        return {"features": features, "logits": 3 * features[:, :2], SAMPLES: 2 * images - 1}
+
+    source = Source(torch.nn.Linear(3, 4), lambda num: torch.randn(num, 3, generator=random))
+    evidence = Evidence(layers(60), layers(50), layers(40), source)
+    measures, judges = (instantiate(config.get(key, {}), _convert_="all") for key in ("measures", "evidence"))
+    if choice == "lpips":
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        with pytest.raises(ValueError, match=r"weights of its network; found no .*alexnet.*Download"):
+            of_matrices(measures, evidence.real, evidence.fake)
+        return
+    found = of_matrices(measures, evidence.real, evidence.fake)
+    for judge in judges.values():
+        found |= judge(evidence)
     assert found
     assert all(math.isfinite(value) for value in found.values())
     assert {*config.get("higher", ())} <= found.keys()

@@ -17,6 +17,7 @@ from conftest import pictures
 from saddle.commands import evaluate
 from saddle.commands.evaluate import restore
 from saddle.data.images import digits
+from saddle.feature_files import read
 from saddle.features import digest, digit_classifier, from_uint8, to_uint8
 from saddle.metrics.frechet import fid
 from saddle.records import Record
@@ -137,6 +138,33 @@ def test_a_run_and_its_checkpoint_are_scored_by_metrics_of_ones_own(command, poi
     assert any("checkpoint last at generator step 10" in note for note in run["notes"])
 
 
+@pytest.mark.slow
+def test_a_generators_own_metrics_and_memorization_belong_to_a_checkpoint(command, points_run):
+    words = "real=ring8", "num_real=90", "held_out=ring8:held_out", "features=identity"
+    metrics = "metrics=[memorization,log_condition,path_length]"
+    found = scored(command, f"fake={points_run.checkpoint('last')}", *words, metrics)
+    assert found["metrics"].keys() == {
+        *("nearer_train", "nearer_train_se", "distance_train", "distance_held_out"),
+        *("log_condition", "log_condition_std", "path_length", "path_length_se"),
+    }
+    assert 0 <= found["metrics"]["nearer_train"] <= 1
+    assert found["metrics"]["path_length"] > 0
+    assert found["held_out"] == "ring8:held_out"
+    again = scored(command, f"fake={points_run.directory}", *words, metrics)
+    assert again["metrics"] == found["metrics"]
+
+
+def test_images_themselves_are_measured_where_a_metric_asks_for_them(command, tmp_path, samples):
+    from saddle.metrics.images import ms_ssim_diversity
+
+    words = f"fake={samples}/fake", f"real={samples}/real", FLAT, "metrics=[ms_ssim,kid]"
+    found = scored(command, *words, f"save_features={tmp_path}/kept")
+    fake = from_uint8(torch.from_numpy(FAKE)).permute(0, 3, 1, 2)
+    # float32 convolutions in another order of the batch
+    assert_close(found["metrics"]["ms_ssim"], ms_ssim_diversity(fake, fake), rtol=1e-5, atol=0)
+    assert {*read(tmp_path / "kept" / "fake.safetensors").features} == {"features"}  # no images among them
+
+
 @pytest.mark.parametrize(
     "flag", [["save_features=kept"], ["--save-features", "kept"], ["--save-features=kept"]]
 )
@@ -212,6 +240,8 @@ def test_resize_brings_both_folders_to_one_square_and_is_in_the_protocol(command
         ("fake=digits real=digits metrics=[fidd]", ("metrics/fidd", "Did you mean fid")),
         ("fake=digits real=digits metrics=[]", ("metrics must name at least one", "Say")),
         ("fake=digits real=digits metrics=[class_modes]", ("must have the layer logits", "have features")),
+        ("fake=digits real=digits metrics=[memorization]", ("must have real samples", "Say held_out")),
+        ("fake=digits real=digits metrics=[path_length]", ("must have the generator", "Give a run")),
         ("fake=digits real=digits num_real=3 metrics=[prdc]", ("must have at least 4 rows", "got 3")),
     ],
 )  # fmt: skip

@@ -128,14 +128,13 @@ class Evaluate(Callback):
     def _evaluate(self, trainer: Trainer, module: GANModule) -> None:
         step = module.generator_steps
         with self.stopwatch("evaluate"):
-            samples = self.sampler(module.state.evaluated, self.evaluator.num_samples)
-            self.latest = self.evaluator(samples)
+            samples, self.latest = self.evaluator.of_generator(self.sampler, module.state.evaluated)
             values = {f"eval/{name}": value for name, value in self.latest.items()}
             beside = {name: average.params for name, average in list(module.state.averages.items())[1:]}
             if module.finished:
                 beside["raw"] = module.state.players.generator
             for kind, params in beside.items():
-                found = self.evaluator(self.sampler(params, self.evaluator.num_samples))
+                _, found = self.evaluator.of_generator(self.sampler, params)
                 values |= {f"eval_{kind}/{name}": value for name, value in found.items()}
             self.record.append(step, values)
             path = self.record.sample(step)

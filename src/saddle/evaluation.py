@@ -3,8 +3,8 @@
 import sys
 import typing
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -14,12 +14,14 @@ from saddle.data.dataset import Dataset
 from saddle.data.sampling import LatentLaw
 from saddle.feature_files import cached
 from saddle.features import digest
+from saddle.metrics.evidence import SAMPLES, Evidence, Judge, Source
 from saddle.models.normalization import for_sampling
 from saddle.network import Network
 from saddle.protocol import Extraction, Fake, Protocol, Real
 from saddle.randomness import generator
 
 Metric = Callable[[Tensor, Tensor], float | Mapping[str, float]]
+Measures = Mapping[str, Mapping[str, Metric]]  # layer -> name -> metric of the two matrices of that layer
 STANDING_BATCHES = 32  # of the training batch size: enough that BatchNorm's means move by under 1 %
 
 
@@ -62,16 +64,23 @@ class Sampler:
         batches = f"{STANDING_BATCHES} of {self.batch_size}"
         return Fake(name, num, self.seed, averaging, "standing statistics", batches)
 
-    @torch.no_grad()
     def __call__(self, params: Tensor, num: int) -> Tensor:
         """``num`` samples (num, *event); the first m of them do not depend on ``num``."""
-        module = self.module(params)
+        return self.draw(self.module(params), num, params.device)
+
+    @torch.no_grad()
+    def draw(self, module: nn.Module, num: int, device: torch.device) -> Tensor:
+        """``num`` samples (num, *event) of a generator that is ready to sample."""
         size = 500  # bounds memory
         batches = (
-            self.latents(size, generator(self.seed, "evaluation", index, params.device))
+            self.latents(size, generator(self.seed, "evaluation", index, device))
             for index in range(-(-num // size))
         )
         return torch.cat([module(latent) for latent in batches])[:num]
+
+    def source(self, module: nn.Module, device: torch.device) -> Source:
+        """A generator that is ready to sample, with latents of its own, for metrics of itself."""
+        return Source(module, lambda num: self.latents(num, generator(self.seed, "source", device=device)))
 
 
 @dataclass(frozen=True)
@@ -80,59 +89,77 @@ class Evaluator:
 
     Args:
         features: extractor; runs once over the samples, and once over the real ones in ``prepare``.
-        measures: layer -> name -> metric of the two feature matrices of that layer. A metric that
-            returns a mapping contributes its keys, one that returns a number its name.
+        measures: layer -> name -> metric of the two feature matrices of that layer; the layer "samples" is
+            the samples themselves. A metric that returns a mapping contributes its keys, one that returns a
+            number its name.
         num_samples: generated samples.
         num_real: real samples, the first so many of the training split.
         higher_is_better: metric names; the others are better low.
         floors: metric -> name of the value a perfect sampler would have.
         best: metrics whose best checkpoint is kept.
         shown: metrics in the progress bar.
+        evidence: name -> metric of more than two matrices; see ``saddle.metrics.evidence``.
         real: layer -> features of the real samples, made by ``prepare``.
+        held_out: likewise of the held-out ones, where there are metrics of more than two matrices.
     """
 
     features: Features
-    measures: Mapping[str, Mapping[str, Metric]]
+    measures: Measures
     num_samples: int
     num_real: int
     higher_is_better: Collection[str]
     floors: Mapping[str, str]
     best: Collection[str]
     shown: Collection[str] = ()
+    evidence: Mapping[str, Judge] = field(default_factory=dict)
     real: Mapping[str, Tensor] | None = None
+    held_out: Mapping[str, Tensor] | None = None
 
     def prepare(self, dataset: Dataset, device: torch.device) -> "Evaluator":
         """The same with the real side computed, on ``device``."""
         features = self.features.to(device)
-
-        def compute() -> dict[str, Tensor]:
-            return features(dataset.train[: self.num_real].to(device))
-
-        if not features.is_costly:
-            return replace(self, features=features, real=compute())
-        origin = self._real(dataset)
-        real = cached(features.describe(), origin, device, compute, lambda text: print(text, file=sys.stderr))
-        return replace(
-            self, features=features, real={layer: matrix.to(device) for layer, matrix in real.items()}
-        )
+        samples = dataset.train[: self.num_real].to(device)
+        if features.is_costly:
+            origin = self._real(dataset)
+            note = partial(print, file=sys.stderr)
+            kept = cached(features.describe(), origin, device, lambda: features(samples), note)
+            real = {layer: matrix.to(device) for layer, matrix in kept.items()}
+        else:
+            real = features(samples)
+        held_out = features(dataset.held_out.to(device)) if self.evidence else None
+        return replace(self, features=features, real=real | {SAMPLES: samples}, held_out=held_out)
 
     def __call__(self, samples: Tensor) -> dict[str, float]:
-        """Metric name -> value for generated samples (N, *event)."""
+        """Metric name -> value for generated samples (N, *event), without the metrics of their generator."""
+        return self._judge(samples, self.held_out)
+
+    def of_generator(self, sampler: Sampler, params: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Samples of the generator with these parameters (P,), and every metric of it."""
+        module = sampler.module(params)
+        samples = sampler.draw(module, self.num_samples, params.device)
+        return samples, self._judge(samples, self.held_out, sampler.source(module, params.device))
+
+    def of_held_out(self, dataset: Dataset) -> dict[str, float]:
+        """What held-out real samples score in the generator's place: as many of them, if there are.
+
+        Without the metrics that need a generator, or more held-out samples.
+        """
+        return self._judge(self._yardstick(dataset))
+
+    def _judge(
+        self, samples: Tensor, held_out: Mapping[str, Tensor] | None = None, source: Source | None = None
+    ) -> dict[str, float]:
         if self.real is None:
             raise ValueError(
                 "an evaluator must know the real features; got none. Call prepare(dataset, device)."
             )
-        fake = self.features(samples)
-        values: dict[str, float] = {}
-        for layer, metrics in self.measures.items():
-            for name, metric in metrics.items():
-                found = metric(self.real[layer], fake[layer])
-                values |= found if isinstance(found, Mapping) else {name: found}
+        fake = {**self.features(samples), SAMPLES: samples}
+        values = of_matrices(self.measures, self.real, fake)
+        for judge in self.evidence.values():
+            lacking = (judge.needs_held_out and held_out is None, judge.needs_source and source is None)
+            if not any(lacking):
+                values |= judge(Evidence(self.real, fake, held_out, source))
         return {name: float(value) for name, value in values.items()}
-
-    def of_held_out(self, dataset: Dataset) -> dict[str, float]:
-        """What held-out real samples score in the generator's place: as many of them, if there are."""
-        return self(self._yardstick(dataset))
 
     def _yardstick(self, dataset: Dataset) -> Tensor:
         return dataset.held_out[: self.num_samples]
@@ -146,6 +173,27 @@ class Evaluator:
     def _real(self, dataset: Dataset) -> Real:
         num = min(self.num_real, len(dataset.train))
         return Real(f"{dataset.name}, first of the training split", num, _digest_of_first(dataset, num))
+
+
+def of_matrices(
+    measures: Measures, real: Mapping[str, Tensor], fake: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """Name -> value of every metric of one layer.
+
+    Raises:
+        ValueError: a layer that these features do not have.
+    """
+    values: dict[str, float] = {}
+    for layer, metrics in measures.items():
+        if layer not in real or layer not in fake:
+            raise ValueError(
+                f"{', '.join(metrics)} must have the layer {layer}; these features have {', '.join(real)}. "
+                "Leave it out, or choose features with that layer."
+            )
+        for name, metric in metrics.items():
+            found = metric(real[layer], fake[layer])
+            values |= found if isinstance(found, Mapping) else {name: found}
+    return {name: float(value) for name, value in values.items()}
 
 
 @lru_cache(maxsize=1)  # asked at every checkpoint

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from saddle.commands.compose import Experiment
     from saddle.commands.sides import Side, Track
-    from saddle.evaluation import Features, Metric
+    from saddle.evaluation import Features, Measures
+    from saddle.metrics.evidence import Judge
     from saddle.protocol import Extraction
     from saddle.records import Record
 
-OF_TWO_SIDES = ("fake", "real", "features", "metrics", "resize", "save_features", "device")
+OF_TWO_SIDES = ("fake", "real", "held_out", "features", "metrics", "resize", "save_features", "device")
 
 
 class Restored(NamedTuple):
@@ -144,7 +145,7 @@ def _of_run(config: DictConfig, console: "Console") -> None:
     )
     with console.status(f"evaluating {evaluator.num_samples} samples"):
         evaluator = evaluator.prepare(experiment.dataset, params.device)
-        values = evaluator(experiment.sampler(params, evaluator.num_samples))
+        _, values = evaluator.of_generator(experiment.sampler, params)
     own = evaluator.protocol(experiment.dataset, experiment.sampler, experiment.averaging)
     protocol = evaluator.protocol(experiment.dataset, experiment.sampler, averaging)
     same = own["fingerprint"] == record.read_summary()["protocol"].get("fingerprint")
@@ -183,7 +184,9 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
 
     from saddle import feature_files
     from saddle.commands import results
-    from saddle.commands.sides import side
+    from saddle.commands.sides import BATCH, side
+    from saddle.evaluation import of_matrices
+    from saddle.metrics.evidence import SAMPLES, Evidence, must_have
     from saddle.protocol import Protocol
 
     with entry.refusing(), _progress(Console(stderr=True)) as track:
@@ -194,8 +197,10 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
                 f"save_features must be a folder in an existing one; got {folder}. Make its parent first."
             )
         device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        measures, higher_is_better = _measures(config.get("metrics", OmegaConf.create()))
+        chosen = _metrics(config.get("metrics", OmegaConf.create()))
         words = {"real": (config.real, config.num_real), "fake": (config.fake, config.num_samples)}
+        if config.held_out is not None:
+            words["held_out"] = (config.held_out, None)
         files = [str(word).endswith(".safetensors") for word, _ in words.values()]
         # first: weights that are missing should not be found out after an hour of reading
         extractor = None if all(files) else instantiate(config.features, _convert_="all").to(device)
@@ -204,39 +209,55 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
             for key, (word, num) in words.items()
         }
         extraction = _one_extraction(sides, extractor)
-        _must_be_alike(sides["real"], sides["fake"])
+        must_have(chosen.judges, "held_out" in sides, sides["fake"].source is not None)
+        for other in [one for key, one in sides.items() if key != "real"]:
+            _must_be_alike(sides["real"], other)
         features = {}
         for key, one in sides.items():
-            keep = key == "real" and extractor is not None and extractor.is_costly
+            keep = key != "fake" and extractor is not None and extractor.is_costly
             features[key] = _features(one, extractor, device, track, keep)
-        values = _values(measures, features["real"], features["fake"])
+            if SAMPLES in chosen.measures and one.batches is not None and key != "held_out":
+                features[key] |= {SAMPLES: torch.cat([*one.batches(BATCH)])}  # held in memory only if asked
+        real, fake = features["real"], features["fake"]
+        values = of_matrices(chosen.measures, real, fake)
+        evidence = Evidence(real, fake, features.get("held_out"), sides["fake"].source)
+        for judge in chosen.judges.values():
+            values |= judge(evidence)
         if folder is not None:
             folder.mkdir(exist_ok=True)
             for key, one in sides.items():
                 described = one.describe()
-                feature_files.write(folder / f"{key}.safetensors", features[key], extraction, described)
+                layers = {layer: found for layer, found in features[key].items() if layer != SAMPLES}
+                feature_files.write(folder / f"{key}.safetensors", layers, extraction, described)
     protocol = Protocol(extraction, sides["real"].as_real(), sides["fake"].origin.fake).to_dict()
     console.print(f"{config.fake} against {config.real}", highlight=False, markup=False, soft_wrap=True)
     table = Table()
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in values.items():
-        table.add_row(f"{name} {'↑' if name in higher_is_better else '↓'}", f"{value:.6g}")
+        table.add_row(f"{name} {'↑' if name in chosen.higher_is_better else '↓'}", f"{value:.6g}")
     console.print(table)
     notes = [note for one in sides.values() for note in one.notes]
     _print_protocol(console, protocol, notes)
-    about = {"fake": config.fake, "real": config.real}
-    results.write(paths, results.Results(values, higher_is_better, protocol, about, notes))
+    about = {"fake": config.fake, "real": config.real, "held_out": config.held_out}
+    results.write(paths, results.Results(values, chosen.higher_is_better, protocol, about, notes))
 
 
-def _measures(config: DictConfig) -> tuple[dict[str, dict[str, "Metric"]], set[str]]:
-    """Layer -> name -> metric, and which results are better high."""
+class Chosen(NamedTuple):
+    """Metrics: of the two matrices of a layer, of all the evidence, and which are better high."""
+
+    measures: "Measures"
+    judges: "Mapping[str, Judge]"
+    higher_is_better: set[str]
+
+
+def _metrics(config: DictConfig) -> Chosen:
     from hydra.utils import instantiate
 
-    measures = instantiate(config.get("measures", {}), _convert_="all")
-    if not measures:
+    measures, judges = (instantiate(config.get(key, {}), _convert_="all") for key in ("measures", "evidence"))
+    if not measures and not judges:
         raise ValueError("metrics must name at least one; got none. Say metrics=[fid,kid].")
-    return measures, {*config.get("higher", ()), *config.get("higher_is_better", ())}
+    return Chosen(measures, judges, {*config.get("higher", ()), *config.get("higher_is_better", ())})
 
 
 def _one_extraction(sides: Mapping[str, "Side"], extractor: "Features | None") -> "Extraction":
@@ -294,22 +315,6 @@ def _features(
         return compute()
     note = lambda text: print(f"note: {text}", file=sys.stderr)  # noqa: E731
     return feature_files.cached(extractor.describe(), one.as_real(), device, compute, note)
-
-
-def _values(
-    measures: Mapping[str, Mapping[str, "Metric"]], real: Mapping[str, "Tensor"], fake: Mapping[str, "Tensor"]
-) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for layer, metrics in measures.items():
-        if layer not in real or layer not in fake:
-            raise ValueError(
-                f"{', '.join(metrics)} must have the layer {layer}; these features have {', '.join(real)}. "
-                "Leave it out, or choose features with that layer."
-            )
-        for name, metric in metrics.items():
-            found = metric(real[layer], fake[layer])
-            values |= found if isinstance(found, Mapping) else {name: found}
-    return {name: float(value) for name, value in values.items()}
 
 
 @contextmanager

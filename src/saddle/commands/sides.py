@@ -17,6 +17,7 @@ from saddle import feature_files
 from saddle.commands.entry import config_directory
 from saddle.data import arrays, folder
 from saddle.features import digest
+from saddle.metrics.evidence import Source
 from saddle.protocol import Fake, Real
 
 BATCH = 500  # samples made or read together
@@ -50,6 +51,7 @@ class Side:
         features: role -> matrix, where they come from a feature file.
         extracted: how those were made.
         notes: what a reader of the numbers must know.
+        source: the generator, of a run or a checkpoint.
     """
 
     word: str
@@ -58,6 +60,7 @@ class Side:
     batches: Callable[[int], Iterator[Tensor]] | None = None
     extracted: feature_files.FeatureFile | None = None
     notes: tuple[str, ...] = ()
+    source: Source | None = None
 
     def as_real(self) -> Real:
         return Real(self.word, self.origin.num, self.origin.sha256, self.origin.resize)
@@ -157,12 +160,14 @@ def _of_run(word: str, run: Path, checkpoint: str, num: int | None, averaged: bo
 
     _, experiment, step, params, averaging = restore(str(run), checkpoint, averaged)
     count = num or experiment.evaluator.num_samples
-    samples = experiment.sampler(params, count).cpu()
+    module = experiment.sampler.module(params)
+    samples = experiment.sampler.draw(module, count, params.device).cpu()
+    source = experiment.sampler.source(module, params.device)
     fake = experiment.sampler.describe(word, count, averaging)
     origin = Origin(count, digest([samples]), fake)
     note = f"{word}: checkpoint {checkpoint} at generator step {step}"
     shape = tuple(samples.shape[1:])
-    return Side(word, origin, shape, lambda size: iter(samples.split(size)), notes=(note,))
+    return Side(word, origin, shape, lambda size: iter(samples.split(size)), notes=(note,), source=source)
 
 
 def _of_features(word: str, path: Path, num: int | None) -> Side:

@@ -1,0 +1,203 @@
+"""Metrics that need more than two matrices: a third set of samples, a classifier's answers, the generator.
+
+Each is called with ``Evidence`` and returns its values by name. What it needs beyond the features of real
+and generated samples it says beforehand: images in a folder have no Jacobian.
+"""
+
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from saddle.metrics import frechet, generators, memorization, vendi
+
+SAMPLES = "samples"  # the layer that is no layer: samples as they are
+Layers = Mapping[str, Tensor]  # layer -> features (N, d)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A generator ready to sample.
+
+    Args:
+        generator: latents (B, n) -> samples (B, *event), each sample from its own latent alone.
+        latents: how many -> latents (num, n) as in training, the same at every call.
+    """
+
+    generator: Callable[[Tensor], Tensor]
+    latents: Callable[[int], Tensor]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All there is to judge generated samples by.
+
+    Args:
+        real: features of the training set.
+        fake: features of the generated samples.
+        held_out: features of real samples that the generator has not seen; None if there are none.
+        source: where the fakes come from; None for samples alone.
+    """
+
+    real: Layers
+    fake: Layers
+    held_out: Layers | None = None
+    source: Source | None = None
+
+
+class Judge(typing.Protocol):
+    """A metric of evidence."""
+
+    needs_held_out: ClassVar[bool]
+    needs_source: ClassVar[bool]
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]: ...
+
+
+def must_have(judges: Mapping[str, Judge], has_held_out: bool, has_source: bool) -> None:
+    """Refuse, before anything is computed, metrics that lack what they need.
+
+    Raises:
+        ValueError: one does.
+    """
+    for name, judge in judges.items():
+        if judge.needs_held_out and not has_held_out:
+            raise ValueError(
+                f"{name} must have real samples that the generator has not seen; got none. "
+                f"Say held_out=SAMPLES, or leave {name} out."
+            )
+        if judge.needs_source and not has_source:
+            raise ValueError(
+                f"{name} must have the generator itself; got samples alone. "
+                f"Give a run or a checkpoint as fake, or leave {name} out."
+            )
+
+
+@dataclass(frozen=True)
+class Memorization:
+    """``memorization.memorization``: whether fakes are nearer to the training set than to held-out samples.
+
+    Args:
+        layer: of the features.
+
+    Source: Meehan et al. 2020, arXiv:2004.05675, sec. 3.
+    """
+
+    layer: str
+    needs_held_out: ClassVar[bool] = True
+    needs_source: ClassVar[bool] = False
+
+    def __call__(self, evidence: Evidence) -> dict[str, float]:
+        assert evidence.held_out is not None
+        real, fake, held_out = (
+            _of(one, self.layer) for one in (evidence.real, evidence.fake, evidence.held_out)
+        )
+        return memorization.memorization(real, fake, held_out=held_out)
+
+
+@dataclass(frozen=True)
+class ClassFID:
+    """``frechet.class_fid``, each sample in the class that a classifier finds likeliest.
+
+    Args:
+        layer: whose features the distance is of.
+        classes: layer of logits or probabilities (N, classes).
+
+    Source: Miyato and Koyama 2018, arXiv:1802.05637, sec. 4 (intra FID), there by the labels asked for.
+    """
+
+    layer: str
+    classes: str
+    needs_held_out: ClassVar[bool] = False
+    needs_source: ClassVar[bool] = False
+
+    def __call__(self, evidence: Evidence) -> dict[str, float]:
+        real, fake = (_of(one, self.layer) for one in (evidence.real, evidence.fake))
+        labels = (_of(one, self.classes).argmax(1) for one in (evidence.real, evidence.fake))
+        real_classes, fake_classes = labels
+        return frechet.class_fid(real, fake, real_classes=real_classes, fake_classes=fake_classes)
+
+
+@dataclass(frozen=True)
+class ClassVendi:
+    """``vendi.class_vendi``, each fake in the class that a classifier finds likeliest.
+
+    Args:
+        layer: whose features the score is of.
+        classes: layer of logits or probabilities (N, classes).
+
+    Source: Friedman and Dieng 2023, arXiv:2210.02410, def. 2.1.
+    """
+
+    layer: str
+    classes: str
+    needs_held_out: ClassVar[bool] = False
+    needs_source: ClassVar[bool] = False
+
+    def __call__(self, evidence: Evidence) -> dict[str, float]:
+        real, fake = (_of(one, self.layer) for one in (evidence.real, evidence.fake))
+        return vendi.class_vendi(real, fake, fake_classes=_of(evidence.fake, self.classes).argmax(1))
+
+
+@dataclass(frozen=True)
+class LogCondition:
+    """``generators.log_condition_number``: how unevenly the generator stretches its latents.
+
+    Args:
+        num: latents.
+
+    Source: Odena et al. 2018, arXiv:1802.08768, sec. 2.
+    """
+
+    num: int = 64
+    needs_held_out: ClassVar[bool] = False
+    needs_source: ClassVar[bool] = True
+
+    def __call__(self, evidence: Evidence) -> dict[str, float]:
+        assert evidence.source is not None
+        return generators.log_condition_number(evidence.source.generator, evidence.source.latents(self.num))
+
+
+@dataclass(frozen=True)
+class PathLength:
+    """``generators.path_length``: how smoothly the generator moves along paths between latents.
+
+    Args:
+        num: paths.
+        epsilon: step along a path.
+        features: samples -> (B, d), without quantization; the samples themselves, flattened, by default.
+        interpolate: see there; along the great circle by default.
+        seed: of the places along the paths.
+
+    Source: Karras et al. 2019, arXiv:1812.04948, eq. 2, there in VGG16's features.
+    """
+
+    num: int = 500
+    epsilon: float = 1e-2
+    features: Callable[[Tensor], Tensor] = field(default_factory=nn.Flatten)
+    interpolate: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    seed: int = 0
+    needs_held_out: ClassVar[bool] = False
+    needs_source: ClassVar[bool] = True
+
+    def __call__(self, evidence: Evidence) -> dict[str, float]:
+        assert evidence.source is not None
+        return generators.path_length(
+            evidence.source.generator,
+            self.features,
+            evidence.source.latents(2 * self.num),
+            interpolate=self.interpolate,
+            epsilon=self.epsilon,
+            seed=self.seed,
+        )
+
+
+def _of(layers: Layers, layer: str) -> Tensor:
+    if layer not in layers:
+        raise ValueError(
+            f"this metric must have the layer {layer}; these features have {', '.join(layers)}. "
+            "Leave it out, or choose features with that layer."
+        )
+    return layers[layer]
