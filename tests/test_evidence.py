@@ -1,10 +1,13 @@
 """Metrics of more than two matrices give what their functions give, and say beforehand what they lack."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from saddle.evaluation import settings_of
 from saddle.metrics.evidence import (
     ClassFID,
     ClassVendi,
@@ -16,7 +19,10 @@ from saddle.metrics.evidence import (
     must_have,
 )
 from saddle.metrics.frechet import class_fid
+from saddle.metrics.kernels import kid_of_subsets
 from saddle.metrics.memorization import memorization
+from saddle.metrics.neighbours import prdc
+from saddle.metrics.two_sample import one_nearest_neighbour
 from saddle.metrics.vendi import class_vendi
 
 
@@ -91,3 +97,19 @@ def test_the_default_features_of_a_path_are_the_samples_themselves():
     evidence = Evidence({}, {}, source=Source(network, lambda num: LATENTS[:num]))
     flat = Source(lambda z: network(z).flatten(1), lambda num: LATENTS[:num])
     assert PathLength(num=5)(evidence) == PathLength(num=5)(Evidence({}, {}, source=flat))
+
+
+def test_settings_tell_what_moves_a_metrics_number_and_nothing_else():
+    measures = {
+        "features": {
+            "prdc": partial(prdc, k=4, block_size=7),
+            "one_nn": one_nearest_neighbour,
+            "kid_of_subsets": partial(kid_of_subsets, seed=3, subset_size=50),
+        }
+    }
+    assert settings_of(measures, {"log_condition": LogCondition(num=8)}) == {
+        "prdc": "prdc(density_k=5, k=4)",  # also what was left as it is
+        "one_nn": "one_nearest_neighbour()",
+        "kid_of_subsets": "kid_of_subsets(num_subsets=100, subset_size=50)",
+        "log_condition": "LogCondition(num=8)",
+    }

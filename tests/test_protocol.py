@@ -12,9 +12,9 @@ from saddle.protocol import (
     Real,
     differences,
     group,
+    identities,
     must_be_comparable,
     real_fingerprint,
-    same_protocol,
 )
 
 ONE = Protocol(
@@ -90,13 +90,25 @@ def test_results_are_grouped_by_fingerprint_in_order_of_appearance():
     }
 
 
-def test_only_one_and_the_same_fingerprint_is_the_same_protocol():
-    found = stored()
-    assert same_protocol([found["a"], found["b"]])
-    assert not same_protocol([found["a"], found["c"]])
-    assert not same_protocol([found["old"], found["old"]])  # who knows
-    assert same_protocol([found["old"]])
-    assert same_protocol([])
+def test_unlike_settings_of_one_metric_part_results_and_further_metrics_do_not():
+    def measured(**metrics: str) -> dict[str, Any]:
+        return replace(ONE, metrics=metrics).to_dict()
+
+    few, more = measured(fid="fid()"), measured(fid="fid()", prdc="prdc(k=3)")
+    other_k = measured(fid="fid()", prdc="prdc(k=5)")
+    assert {one["fingerprint"] for one in (few, more, other_k)} == {ONE.fingerprint}
+    assert identities([few, more]) == [ONE.fingerprint] * 2
+    keys = identities([few, more, other_k, more])
+    assert keys[0] == ONE.fingerprint  # it did not measure what is disputed
+    assert keys[1] == keys[3] != keys[2]
+    assert all(key.startswith(f"{ONE.fingerprint}-") for key in keys[1:])
+    with pytest.raises(ValueError, match=r"got 2: .*metrics\.prdc: 'prdc\(k=3\)' in a, 'prdc\(k=5\)' in b"):
+        must_be_comparable({"a": more, "b": other_k})
+
+
+def test_a_result_without_a_fingerprint_is_told_by_all_that_it_says():
+    old, other = {"real": "digits"}, {"real": "letters"}
+    assert identities([old, old, other, {}]) == [identities([old])[0]] * 2 + [identities([other])[0], ""]
 
 
 def test_ranking_across_protocols_is_refused_with_what_differs_unless_told_to():

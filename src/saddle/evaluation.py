@@ -3,8 +3,9 @@
 import sys
 import typing
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import lru_cache, partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from saddle.randomness import generator
 
 Metric = Callable[[Tensor, Tensor], float | Mapping[str, float]]
 Measures = Mapping[str, Mapping[str, Metric]]  # layer -> name -> metric of the two matrices of that layer
+NO_SETTINGS = {"block_size", "batch_size", "seed"}  # arguments of metrics that leave the quantity what it is
 STANDING_BATCHES = 32  # of the training batch size: enough that BatchNorm's means move by under 1 %
 
 
@@ -167,7 +169,8 @@ class Evaluator:
     def protocol(self, dataset: Dataset, sampler: Sampler, averaging: str) -> dict[str, Any]:
         """What the numbers were computed from, as stored; see ``saddle.protocol``."""
         fake = sampler.describe("generator", self.num_samples, averaging)
-        protocol = Protocol(self.features.describe(), self._real(dataset), fake)
+        settings = settings_of(self.measures, self.evidence)
+        protocol = Protocol(self.features.describe(), self._real(dataset), fake, settings)
         return {**protocol.to_dict(), "num_held_out": len(self._yardstick(dataset))}
 
     def _real(self, dataset: Dataset) -> Real:
@@ -194,6 +197,34 @@ def of_matrices(
             found = metric(real[layer], fake[layer])
             values |= found if isinstance(found, Mapping) else {name: found}
     return {name: float(value) for name, value in values.items()}
+
+
+def settings_of(measures: Measures, evidence: Mapping[str, Judge]) -> dict[str, str]:
+    """Metric -> what computes it and with which numbers, such as ``prdc(k=3, density_k=5)``, for a protocol.
+
+    Objects are told by their type alone: what they are made of is in the samples.
+    """
+    bound: dict[str, Any] = {
+        name: metric for metrics in measures.values() for name, metric in metrics.items()
+    }
+    return {name: _call(metric) for name, metric in (bound | dict(evidence)).items()}
+
+
+def _call(metric: Any) -> str:
+    given: dict[str, Any]
+    if is_dataclass(metric):
+        name, given = type(metric).__name__, {one.name: getattr(metric, one.name) for one in fields(metric)}
+    else:
+        name = getattr(metric, "func", metric).__name__
+        parameters = signature(metric).parameters.values()  # with partial's values as defaults
+        given = {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+    plain = (int, float, str, type(None), list, tuple)
+    shown = {
+        key: repr(value) if isinstance(value, plain) else type(value).__name__
+        for key, value in sorted(given.items())
+        if key not in NO_SETTINGS
+    }
+    return f"{name}({', '.join(f'{key}={value}' for key, value in shown.items())})"
 
 
 @lru_cache(maxsize=1)  # asked at every checkpoint

@@ -5,14 +5,16 @@ resizing, antialiasing, quantization, dtype), the very real samples and their nu
 ones (FID is biased in both numbers), whether the weights are averaged, and from which statistics BatchNorm
 samples. What only changes the *draw* or its rounding is recorded beside it: names (two names may mean one
 set, one name two), the seed of the generated samples, how many batches BatchNorm's statistics come from,
-and library versions (else no two machines could compare).
+and library versions (else no two machines could compare). Settings of metrics (k, bandwidths) are recorded
+beside it too, or a run that measures one metric more could not be compared in the others; results in which
+one metric has unlike settings are kept apart all the same.
 
 Reading and comparing need no torch.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from typing import Any
 
@@ -74,11 +76,12 @@ BESIDE = {"name", "seed", "batch_norm_batches"}  # of a side: told, but no part 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a number was computed from."""
+    """What a number was computed from; ``metrics`` is name -> the function with its settings, as text."""
 
     extraction: Extraction
     real: Real
     fake: Fake
+    metrics: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -108,29 +111,42 @@ def real_fingerprint(extraction: Extraction, real: Real, environment: Mapping[st
     )
 
 
+def identities(protocols: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What tells each of them from the others: equal for those whose numbers may be ranked.
+
+    The fingerprint; and where a metric has one setting in some of them and another in others, a digest of
+    such settings after it. "" for a result without a protocol.
+    """
+    found = [protocol.get("metrics") or {} for protocol in protocols]
+    names = dict.fromkeys(name for settings in found for name in settings)
+    disputed = [name for name in names if len({one[name] for one in found if name in one}) > 1]
+    keys = []
+    for protocol, settings in zip(protocols, found, strict=True):
+        # one of before there were fingerprints is told by all that it says
+        key = protocol.get("fingerprint") or (_short(protocol) if protocol else "")
+        if own := {name: settings[name] for name in disputed if name in settings}:
+            key = f"{key}-{_short(own, length=4)}"
+        keys.append(str(key))
+    return keys
+
+
 def group(protocols: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Fingerprint -> labels of the results that share it, both in order of appearance.
+    """Identity -> labels of the results that share it, both in order of appearance.
 
     Args:
         protocols: label of a result -> its protocol as stored, such as ``summary["protocol"]``. One without
             a fingerprint is alone under its label.
     """
     groups: dict[str, list[str]] = {}
-    for label, protocol in protocols.items():
-        groups.setdefault(str(protocol.get("fingerprint") or f"none ({label})"), []).append(label)
+    for (label, protocol), key in zip(protocols.items(), identities([*protocols.values()]), strict=True):
+        groups.setdefault(key if protocol.get("fingerprint") else f"none ({label})", []).append(label)
     return groups
-
-
-def same_protocol(protocols: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether numbers may be ranked: all have one and the same fingerprint."""
-    found = [protocol.get("fingerprint") for protocol in protocols]
-    return len({*found}) <= 1 and (len(found) <= 1 or None not in found)
 
 
 def must_be_comparable(
     protocols: Mapping[str, Mapping[str, Any]], across_protocols: bool = False
 ) -> str | None:
-    """Refuse to rank across fingerprints, unless told to.
+    """Refuse to rank across fingerprints or settings of a metric, unless told to.
 
     Args:
         protocols: label -> protocol as stored.
@@ -140,11 +156,11 @@ def must_be_comparable(
         None if all compare; else, with ``across_protocols``, the sentence that must stand under the table.
 
     Raises:
-        ValueError: more than one fingerprint, with what differs first.
+        ValueError: more than one protocol, with what differs first.
     """
-    if same_protocol(protocols.values()):
-        return None
     groups = group(protocols)
+    if len(groups) <= 1:
+        return None
     labels = [members[0] for members in groups.values()]
     differing = differences(protocols[labels[0]], protocols[labels[1]])
     what = "; ".join(f"{path}: {a!r} in {labels[0]}, {b!r} in {labels[1]}" for path, a, b in differing[:3])
@@ -158,13 +174,15 @@ def must_be_comparable(
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(dotted path, value in first, value in second) of what enters the fingerprint and differs."""
+    """(dotted path, value in first, value in second) of what must not differ and does."""
     found = []
     for part in ("extraction", "real", "fake"):
         a, b = first.get(part, {}), second.get(part, {})
         for key in {**a, **b}:
             if a.get(key) != b.get(key) and _enters(part, key):
                 found.append((f"{part}.{key}", a.get(key), b.get(key)))
+    a, b = first.get("metrics") or {}, second.get("metrics") or {}
+    found += [(f"metrics.{name}", a[name], b[name]) for name in a if name in b and a[name] != b[name]]
     if not found and first.get("fingerprint") != second.get("fingerprint"):  # stored by another version
         return [("fingerprint", first.get("fingerprint"), second.get("fingerprint"))]
     return found

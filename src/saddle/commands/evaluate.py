@@ -185,7 +185,7 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
     from saddle import feature_files
     from saddle.commands import results
     from saddle.commands.sides import BATCH, side
-    from saddle.evaluation import of_matrices
+    from saddle.evaluation import of_matrices, settings_of
     from saddle.metrics.evidence import SAMPLES, Evidence, must_have
     from saddle.protocol import Protocol
 
@@ -229,7 +229,8 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
                 described = one.describe()
                 layers = {layer: found for layer, found in features[key].items() if layer != SAMPLES}
                 feature_files.write(folder / f"{key}.safetensors", layers, extraction, described)
-    protocol = Protocol(extraction, sides["real"].as_real(), sides["fake"].origin.fake).to_dict()
+    settings = settings_of(chosen.measures, chosen.judges)
+    protocol = Protocol(extraction, sides["real"].as_real(), sides["fake"].origin.fake, settings).to_dict()
     console.print(f"{config.fake} against {config.real}", highlight=False, markup=False, soft_wrap=True)
     table = Table()
     table.add_column("metric")
