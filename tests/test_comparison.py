@@ -26,6 +26,25 @@ def rows(generator):
     return [*csv.DictReader(io.StringIO(tables.to_csv(generator)))]
 
 
+WALL_CLOCK = ("seconds", "mean_seconds")
+
+
+def written(folder):
+    """The three CSV files of a comparison, without wall-clock and without where the runs lie."""
+    found = compared(folder)
+    return {
+        name: [
+            {key: cell for key, cell in row.items() if key not in ("run", *WALL_CLOCK)}
+            for row in rows(make(found))
+        ]
+        for name, make in (
+            ("groups", tables.group_rows),
+            ("pairs", tables.pair_rows),
+            ("runs", tables.run_rows),
+        )
+    }
+
+
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
