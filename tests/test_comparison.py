@@ -22,8 +22,12 @@ def compared(folder, **options):
     return compare(read(find([str(folder)])), **options)
 
 
+def parsed(text):
+    return [*csv.DictReader(io.StringIO(text))]
+
+
 def rows(generator):
-    return [*csv.DictReader(io.StringIO(tables.to_csv(generator)))]
+    return parsed(tables.to_csv(generator))
 
 
 WALL_CLOCK = ("seconds", "mean_seconds")
@@ -32,16 +36,12 @@ WALL_CLOCK = ("seconds", "mean_seconds")
 def written(folder):
     """The three CSV files of a comparison, without wall-clock and without where the runs lie."""
     found = compared(folder)
+    makers = {"groups": tables.group_rows, "pairs": tables.pair_rows, "runs": tables.run_rows}
     return {
-        name: [
-            {key: cell for key, cell in row.items() if key not in ("run", *WALL_CLOCK)}
-            for row in rows(make(found))
-        ]
-        for name, make in (
-            ("groups", tables.group_rows),
-            ("pairs", tables.pair_rows),
-            ("runs", tables.run_rows),
+        name: tables.to_csv(
+            {key: cell for key, cell in row.items() if key not in ("run", *WALL_CLOCK)} for row in make(found)
         )
+        for name, make in makers.items()
     }
 
 

@@ -15,7 +15,7 @@ from saddle.commands import train
 from saddle.records import Record, open_record
 from saddle.sweeps.index import read
 from test_commands import POINTS, assert_refused, call, command  # noqa: F401  a fixture
-from test_comparison import written
+from test_comparison import parsed, written
 
 AXES = "ensemble.vary={regularizer.r1.gamma:[0.1,1],optimizer.discriminator.lr:[0.001]}"
 
@@ -85,7 +85,9 @@ def test_an_ensemble_and_a_multirun_of_one_question_give_the_same_comparison(tmp
     axes = ["optimizer.generator.lr=1e-3,2e-3", "seed=range(3)"]
     basic = "hydra/launcher=basic"  # in this process: the same jobs, and torch is imported once
     assert call(train.main, "-m", *words, *axes, basic, f"hydra.sweep.dir={alone}") == 0
-    found, expected = written(sweep), written(alone)
+    found, expected = (
+        {name: parsed(text) for name, text in written(folder).items()} for folder in (sweep, alone)
+    )
     assert [row["group"] for row in expected["runs"]] == [
         f"optimizer.generator.lr={lr}" for lr in (0.001, 0.002) for _ in range(3)
     ]
