@@ -16,7 +16,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from saddle.reports import tables
-from saddle.reports.comparison import MAX_ALL_PAIRS, MIN_SEEDS, STATISTICS, Block, Comparison, Group, unlike
+from saddle.reports.blocks import MAX_ALL_PAIRS, MIN_SEEDS, STATISTICS, Block, Group
+from saddle.reports.comparison import Comparison, unlike
 from saddle.reports.curves import number
 from saddle.reports.geometry import curve_lines, pareto_dots, profile_lines
 from saddle.reports.plots import NUM_STYLES, dots, key, lines

@@ -12,7 +12,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from saddle.reports.comparison import STATISTICS, Block, Comparison, Group, unlike
+from saddle.reports.blocks import STATISTICS, Block, Group
+from saddle.reports.comparison import Comparison, unlike
 from saddle.reports.curves import number
 from saddle.reports.statistics import Estimate
 
