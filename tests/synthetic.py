@@ -23,6 +23,7 @@ def record(
     fid: Sequence[float] = (9.0, 4.0, 3.0),
     recall: Sequence[float] = (0.1, 0.4, 0.5),
     status: str = "finished",
+    message: str | None = None,
     protocol: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
     pixels: int = 0,
@@ -46,6 +47,7 @@ def record(
         atomic_write(made.real_sample, file.getvalue())
     made.write_summary(
         status=status,
+        message=message,
         step=100 * (len(fid) - 1),
         num_steps=100 * (len(fid) - 1),
         images_seen=6400,

@@ -15,6 +15,7 @@ from saddle.reports import tables
 from saddle.reports.comparison import compare
 from saddle.reports.geometry import curve_lines, pareto_dots, profile_lines
 from saddle.reports.selection import find, read
+from saddle.sweeps import index
 from synthetic import grid, record
 
 
@@ -107,6 +108,85 @@ def test_failed_interrupted_and_half_written_runs_are_counted_and_give_no_value(
     assert group.statuses == {"finished": 2, "failed": 1, "interrupted": 1, "running": 1, "half-written": 1}
     assert tables.seeds(group) == "2/6*"
     assert block.estimates["fid", "last"][0] == (2.0, 2.0, 2.0, 2)
+
+
+def sweep_with_an_index(folder):
+    """Two losses with three seeds: minimax has one job that failed without a record and one not begun."""
+    fates = {("minimax", 1): ("refused", "lr must lie in [0, 1]"), ("minimax", 2): ("waiting", "")}
+    fates |= {("wasserstein", 0): ("failed", "killed by SIGKILL, as when memory runs out")}
+    rows = [",".join(index.COLUMNS)]
+    for loss in ("hinge", "minimax", "wasserstein"):
+        for seed in range(1 if loss == "wasserstein" else 3):
+            name = f"loss-{loss}_seed-{seed}"
+            status, message = fates.get((loss, seed), ("finished", ""))
+            if status == "finished":
+                record(folder / name, loss=loss, seed=seed)
+            elif status != "waiting":
+                (folder / name).mkdir(parents=True)
+                (folder / name / "log.txt").touch()
+            rows.append(f'{len(rows)},{status},,,{name},data=ring8 seed={seed} loss={loss},"{message}"')
+    (folder / "index.csv").write_text("\n".join(rows) + "\n")
+
+
+def test_jobs_of_a_sweep_without_a_record_are_counted_and_named(tmp_path):
+    sweep_with_an_index(tmp_path)
+    found = compared(tmp_path)
+    notes = tables.notes(found)
+    assert notes[:2] == [
+        "7 runs in 2 groups: 4 finished, 1 refused, 1 not run, 1 failed. Varying: loss.",
+        f"Without a record: {tmp_path}/loss-minimax_seed-1 (refused: lr must lie in [0, 1]), "
+        f"{tmp_path}/loss-minimax_seed-2 (not run), "
+        f"{tmp_path}/loss-wasserstein_seed-0 (failed: killed by SIGKILL, as when memory runs out).",
+    ]
+    assert not any(note.startswith("Missing") for note in notes)  # the seeds are accounted for
+    hinge, minimax = found.blocks[0].groups
+    assert (tables.seeds(hinge), tables.seeds(minimax)) == ("3/3", "1/3*")
+    assert minimax.statuses == {"finished": 1, "refused": 1, "not run": 1}
+    groups = {row["loss"]: row for row in rows(tables.group_rows(found)) if row["metric"] == "fid"}
+    assert [groups["minimax"][name] for name in ("runs", "without_record", "ended")] == ["1", "2", "1"]
+    told = [(row["group"], row["status"], row["seed"]) for row in rows(tables.run_rows(found))]
+    assert told[4:] == [
+        ("loss=minimax", "refused", "1"),
+        ("loss=minimax", "not run", "2"),
+        ("", "failed", "0"),
+    ]
+
+
+def test_of_runs_that_are_chosen_one_by_one_their_sweep_is_still_asked_for_what_is_missing(tmp_path):
+    sweep_with_an_index(tmp_path)
+    found = compared(tmp_path / "loss-minimax_seed-0")
+    assert len(found.runs) == 1
+    assert [job.status for job in found.unrecorded] == ["refused", "not run", "failed"]
+    assert [job.status for job in found.ungrouped] == ["failed"]
+
+
+def test_a_record_that_was_taken_out_of_a_sweep_is_missed(tmp_path):
+    sweep_with_an_index(tmp_path)
+    shutil.rmtree(tmp_path / "loss-hinge_seed-2")
+    (job,) = [job for job in compared(tmp_path).unrecorded if job.status == "lost"]
+    assert job.name == str(tmp_path / "loss-hinge_seed-2")
+
+
+def test_a_sweep_without_any_record_is_refused_with_how_its_jobs_stand(tmp_path):
+    sweep_with_an_index(tmp_path)
+    for path in tmp_path.glob("loss-*"):
+        shutil.rmtree(path)
+    with pytest.raises(ValueError, match="whose jobs are 4 lost, 1 refused, 1 not run, 1 failed"):
+        find([str(tmp_path)])
+
+
+@pytest.mark.parametrize("text", ["", "number,status\n0,waiting\n", "\x00", "\xff"])
+def test_an_index_of_another_kind_is_none(tmp_path, text):
+    record(tmp_path / "a")
+    (tmp_path / "index.csv").write_text(text, "latin-1")
+    assert compared(tmp_path).unrecorded == ()
+
+
+def test_runs_that_did_not_end_are_named_with_the_reason(tmp_path):
+    record(tmp_path / "a")
+    record(tmp_path / "b", seed=1, status="failed", message="RuntimeError: out of\nnumbers")
+    (note,) = [note for note in tables.notes(compared(tmp_path)) if note.startswith("Not ended")]
+    assert note == f"Not ended: {tmp_path / 'b'} (failed: RuntimeError: out of numbers)."
 
 
 def test_a_diverged_run_is_the_worst_in_ranks_and_out_of_the_mean(tmp_path):

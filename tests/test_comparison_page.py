@@ -14,6 +14,7 @@ from saddle.reports.comparison_page import comparison_page
 from saddle.reports.curves import number
 from saddle.reports.selection import find, read
 from synthetic import grid, record
+from test_comparison import sweep_with_an_index
 from test_reports import Page
 
 
@@ -65,6 +66,13 @@ def test_a_comparison_of_forty_runs_stays_below_a_megabyte(tmp_path):
     text = comparison_page(compare(read(find([str(tmp_path)]))))
     assert text.count("data:image/jpeg") > 10
     assert len(text.encode()) < 1_000_000
+
+
+def test_jobs_without_a_record_have_a_row_among_the_runs(tmp_path):
+    sweep_with_an_index(tmp_path)
+    text = Page(comparison_page(compare(read(find([str(tmp_path)]))))).text
+    assert text.count("loss-minimax_seed-1") == text.count("loss-minimax_seed-2") == 2  # a note and a row
+    assert text.count("loss-wasserstein_seed-0") == 1  # a note: no group of the page asks its question
 
 
 def test_a_page_without_pictures_or_evaluations_is_whole(tmp_path):

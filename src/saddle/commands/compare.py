@@ -147,7 +147,9 @@ def _select(places: Sequence[str], options: dict[str, str]) -> "Selection":
                 f"group must be that of a run; got {group}, which none of {len(found.runs)} has. "
                 f"Leave it out, or give another.{known}"
             )
-        return selection.Selection(runs, found.unreadable)
+        names = {run.name for run in runs}
+        unrecorded = tuple(job for job in found.unrecorded if job.siblings & names)
+        return selection.Selection(runs, found.unreadable, unrecorded)
     return found
 
 

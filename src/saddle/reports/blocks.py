@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from saddle.diagnostics.collapse import collapse_step
 from saddle.diagnostics.verdict import COUNTS, FRACTIONS, QUALITY
 from saddle.records import strict
-from saddle.reports.selection import Run
+from saddle.reports.selection import Run, Unrecorded
 from saddle.reports.statistics import (
     Estimate,
     Improvement,
@@ -65,10 +65,16 @@ class Group:
     words: Mapping[str, str]  # varying key -> value
     runs: tuple[Run, ...]
     missing_seeds: tuple[Any, ...]  # that other groups of the block have
+    unrecorded: tuple[Unrecorded, ...] = ()  # jobs of its sweeps that left no record
 
     @cached_property
     def statuses(self) -> Counter[str]:
-        return Counter(run.status for run in self.runs)
+        return Counter([run.status for run in self.runs] + [job.status for job in self.unrecorded])
+
+    @property
+    def num_asked(self) -> int:
+        """Runs begun, and those that were to be."""
+        return len(self.runs) + len(self.unrecorded)
 
     @cached_property
     def verdicts(self) -> Counter[str]:

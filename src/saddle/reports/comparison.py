@@ -16,7 +16,7 @@ from saddle.diagnostics.verdict import COUNTS, FRACTIONS, QUALITY
 from saddle.protocol import must_be_comparable
 from saddle.questions import flatten, labels, question, words
 from saddle.reports.blocks import Block, Group
-from saddle.reports.selection import Run, Selection
+from saddle.reports.selection import Run, Selection, Unrecorded
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,24 @@ class Comparison:
     num_runs: int
     unreadable: Mapping[str, str]
     duplicates: tuple[tuple[str, str], ...]  # (left out, counted in its stead)
+    unrecorded: tuple[Unrecorded, ...] = ()  # jobs of the runs' sweeps that left no record
     across: str = ""  # what must be said where numbers of several protocols stand in one block
 
     @property
     def statuses(self) -> Counter[str]:
-        return sum((group.statuses for block in self.blocks for group in block.groups), Counter())
+        """Of runs, and of the jobs without a record."""
+        return Counter([run.status for run in self.runs] + [job.status for job in self.unrecorded])
+
+    @property
+    def runs(self) -> list[Run]:
+        """Those that count."""
+        return [run for block in self.blocks for group in block.groups for run in group.runs]
+
+    @property
+    def ungrouped(self) -> list[Unrecorded]:
+        """Jobs whose question no recorded run asks."""
+        grouped = {job for block in self.blocks for group in block.groups for job in group.unrecorded}
+        return [job for job in self.unrecorded if job not in grouped]
 
     @property
     def title(self) -> str:
@@ -109,7 +122,11 @@ def compare(
         alone = str(next(iter(kept.values()))[0].config.get("name") or "all runs")
         groups = [
             Group(
-                text, found, tuple(runs), tuple(seed for seed in seeds if seed not in {r.seed for r in runs})
+                text,
+                found,
+                tuple(runs),
+                tuple(seed for seed in seeds if seed not in {run.seed for run in runs}),
+                tuple(job for job in selection.unrecorded if job.siblings & {run.name for run in runs}),
             )
             for text, found, runs in zip(named.texts(alone), named.words, kept.values(), strict=True)
         ]
@@ -127,7 +144,12 @@ def compare(
         )
     blocks.sort(key=lambda block: -sum(len(group.runs) for group in block.groups))
     return Comparison(
-        tuple(blocks), len(selection.runs), dict(selection.unreadable), tuple(duplicates), across
+        tuple(blocks),
+        len(selection.runs),
+        dict(selection.unreadable),
+        tuple(duplicates),
+        selection.unrecorded,
+        across,
     )
 
 

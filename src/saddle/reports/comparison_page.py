@@ -217,6 +217,22 @@ def _runs(block: Block) -> list[dict[str, Any]]:
                 "time": tables.duration(found["seconds"]),
             }
         )
+    for group in block.groups:
+        for job in group.unrecorded:
+            rows.append(
+                {
+                    "name": job.name,
+                    "text": f"{_searched(group, job.status)} {job.name}".lower(),
+                    "words": [group.words.get(name, "–") for name in block.keys] or [group.label],
+                    "seed": "–" if job.seed is None else job.seed,
+                    "status": job.status,
+                    "verdict": "–",
+                    "reason": job.message,
+                    "last": [None] * len(block.metrics),
+                    "seconds": None,
+                    "time": tables.duration(None),
+                }
+            )
     return rows
 
 

@@ -15,8 +15,10 @@ from rich.text import Text
 from saddle.reports.blocks import STATISTICS, Block, Group
 from saddle.reports.comparison import Comparison, unlike
 from saddle.reports.curves import number
+from saddle.reports.selection import Unrecorded
 from saddle.reports.statistics import Estimate
 
+MAX_NAMED = 20  # runs in one sentence; runs.csv has all
 ARROWS = {True: "↑", False: "↓"}
 NAMES = {"best": "best", "last": "last", "area": "mean over run"}
 
@@ -40,7 +42,7 @@ def group_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def run_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """One row a run, also of those that did not finish."""
+    """One row a run, also of those that did not finish, and of jobs that left no record."""
     for block in comparison.blocks:
         for index, run, found in block.table:
             group = block.groups[index]
@@ -53,6 +55,11 @@ def run_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
                 **{key: group.words.get(key) for key in block.keys},
                 **{name: value for name, value in found.items() if name not in group.words},
             }
+        for group in block.groups:
+            for job in group.unrecorded:
+                words = {key: group.words.get(key) for key in block.keys}
+                yield {"protocol": block.fingerprint, "group": group.label, **_job(job), **words}
+    yield from map(_job, comparison.ungrouped)
 
 
 def pair_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
@@ -72,6 +79,10 @@ def pair_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
                     "p_value": pair.found.p_value,
                     "p_value_holm": pair.corrected_p,
                 }
+
+
+def _job(job: Unrecorded) -> dict[str, Any]:
+    return {"run": job.name, "status": job.status, "seed": job.seed}
 
 
 def to_csv(rows: Iterator[dict[str, Any]]) -> str:
@@ -101,7 +112,7 @@ def to_latex(comparison: Comparison) -> str:
         for index, group in enumerate(block.groups):
             named = [_escape(group.words.get(key, "--")) for key in block.keys] or [_escape(group.label)]
             cells = [_latex(block.estimates[metric, "last"][index]) for metric in block.metrics]
-            seeds = f"{len(group.ended)}/{len(group.runs)}" + (r"\textsuperscript{*}" if group.few else "")
+            seeds = f"{len(group.ended)}/{group.num_asked}" + (r"\textsuperscript{*}" if group.few else "")
             lines.append(" & ".join([*named, seeds, *cells]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
         if any(group.few for group in block.groups):
@@ -141,19 +152,24 @@ def notes(comparison: Comparison) -> list[str]:
         counted["not read"] = len(comparison.unreadable)
     statuses = ", ".join(f"{count} {status}" for status, count in counted.items())
     num_groups = sum(len(block.groups) for block in comparison.blocks)
-    num_runs = comparison.num_runs + len(comparison.unreadable)
+    num_runs = comparison.num_runs + len(comparison.unreadable) + len(comparison.unrecorded)
     found = [
         f"{_plural(num_runs, 'run')} in {_plural(num_groups, 'group')}: {statuses}."
         + f" Varying: {comparison.title}."
     ]
+    if unended := [run for run in comparison.runs if run.status not in ("finished", "diverged")]:
+        found.append(_named("Not ended", [(run.name, run.status, run.message) for run in unended]))
+    if jobs := comparison.unrecorded:
+        found.append(_named("Without a record", [(job.name, job.status, job.message) for job in jobs]))
     for name, reason in comparison.unreadable.items():
         found.append(f"Not read: {name}: {reason}")
     for left_out, kept in comparison.duplicates:
         found.append(f"Same configuration and seed: {left_out} is left out, {kept} counted.")
     for block in comparison.blocks:
         for group in block.groups:
-            if group.missing_seeds:
-                missing = ", ".join(map(str, group.missing_seeds))
+            told = {job.seed for job in group.unrecorded}
+            if seeds := [seed for seed in group.missing_seeds if seed not in told]:
+                missing = ", ".join(map(str, seeds))
                 found.append(f"Missing: {group.label} lacks seed {missing}, which others have.")
     if any(group.few for block in comparison.blocks for group in block.groups):
         found.append("* fewer than three seeds ended: too few to show how much seeds differ.")
@@ -176,8 +192,8 @@ def show(estimate: Estimate | None) -> str:
 
 
 def seeds(group: Group) -> str:
-    """``7/8``: runs that ended of those begun; a star where these are too few."""
-    return f"{len(group.ended)}/{len(group.runs)}{'*' if group.few else ''}"
+    """``7/8``: runs that ended of those asked for; a star where these are too few."""
+    return f"{len(group.ended)}/{group.num_asked}{'*' if group.few else ''}"
 
 
 def in_words(counts: dict[str, int]) -> str:
@@ -253,6 +269,7 @@ def _pairs(block: Block, metric: str) -> Table:
 def _counts(group: Group) -> dict[str, Any]:
     return {
         "runs": len(group.runs),
+        "without_record": len(group.unrecorded),
         "ended": len(group.ended),
         "fewer_than_three_seeds": group.few,
         "missing_seeds": len(group.missing_seeds),
@@ -292,6 +309,13 @@ def _latex(estimate: Estimate | None) -> str:
 def _escape(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     return "".join(special.get(c, rf"\{c}" if c in "&%$#_{}" else c) for c in text)
+
+
+def _named(what: str, rows: Sequence[tuple[str, str, str]]) -> str:
+    """``Not ended: a (failed: why), b (running).``"""
+    shown = [f"{name} ({status}{f': {why}' if why else ''})" for name, status, why in rows[:MAX_NAMED]]
+    more = f", and {len(rows) - MAX_NAMED} more" if len(rows) > MAX_NAMED else ""
+    return f"{what}: {', '.join(shown)}{more}."
 
 
 def _plural(count: int, noun: str) -> str:
