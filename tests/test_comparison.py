@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import statistics
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -330,6 +331,35 @@ def test_with_a_baseline_each_group_is_compared_with_it(sweep):
     assert [pair.found.probability for pair in block.comparisons["fid"]] == [1.0, 1.0, 1.0]
     # 4 pairs won of 4 has p = 2/16; three such
     assert [pair.corrected_p for pair in block.comparisons["fid"]] == [0.375] * 3
+
+
+def test_the_last_values_of_diagnostics_are_columns_of_runs_and_on_demand_means_of_groups(tmp_path):
+    for seed, radii in enumerate([(0.5, 1.25), (0.5, 0.75), (0.5, math.inf), ()]):
+        record(tmp_path / f"a{seed}", seed=seed, radius=radii)
+    record(tmp_path / "a4", seed=4, radius=(9, 9), status="diverged")
+    record(tmp_path / "b", loss="minimax")
+    found = compared(tmp_path)
+    name = "diag/spectral_radius"
+    assert [row[name] for row in rows(tables.run_rows(found))] == ["1.25", "0.75", "", "", "9.0", ""]
+    assert not any(column.startswith("diag/") for column in rows(tables.group_rows(found))[0])
+    asked = replace(found, columns=(name,))
+    told = [
+        [row[f"{name}_{part}"] for part in ("mean", "low", "high", "count")]
+        for row in rows(tables.group_rows(asked))
+        if row["metric"] == "fid"
+    ]
+    assert told == [["1.0", "0.75", "1.25", "2"], ["", "", "", "0"]]  # finished, and finite
+    assert r"diag/spectral\_radius" in tables.to_latex(asked)
+
+
+def test_a_column_is_known_by_the_name_of_its_metric_too(tmp_path):
+    record(tmp_path / "a", radius=(1.0,))
+    found = compared(tmp_path)
+    names = ("fid", "eval/fid", "best/fid", "seconds", "diag/spectral_radius")
+    columns = ["last/fid", "last/fid", "best/fid", "seconds", "diag/spectral_radius"]
+    assert [found.column(name) for name in names] == columns
+    with pytest.raises(ValueError, match=r"must be columns: seed, .*, diag/spectral_radius.*; got diag/no"):
+        found.column("diag/no")
 
 
 def test_curves_are_means_at_each_step_and_the_front_leaves_out_what_is_beaten(sweep):

@@ -246,13 +246,31 @@ class Block:
         return [name for name in (self.quality, self.diversity) if name] or list(self.metrics[:1])
 
     @cached_property
+    def diagnostics(self) -> list[str]:
+        """Names of the series ``diag/*`` of any run: measured, but neither good nor bad."""
+        every = (name for group in self.groups for run in group.runs for name in run.series)
+        return [name for name in dict.fromkeys(every) if name.startswith("diag/")]
+
+    @cached_property
     def table(self) -> list[tuple[int, Run, dict[str, float | None]]]:
-        """Every run with its group and every number of it by the name of its column."""
+        """Every run with its group and every number of it by the name of its column.
+
+        Of a diagnostic that is its last value.
+        """
         return [
             (index, run, self._columns(run, group.words))
             for index, group in enumerate(self.groups)
             for run in group.runs
         ]
+
+    def means(self, column: str) -> list[Estimate | None]:
+        """Of a column of ``table``, over the finished runs of each group, with its interval."""
+        rows: list[list[float]] = [[] for _ in self.groups]
+        for index, run, found in self.table:
+            value = found.get(column)
+            if run.status == "finished" and value is not None:
+                rows[index].append(value)
+        return mean_intervals(rows, seed=self.seed)
 
     @property
     def columns(self) -> list[str]:
@@ -269,6 +287,9 @@ class Block:
                 value = self.value(run, metric, statistic)
                 found[f"{statistic}/{metric}"] = value if math.isfinite(value) else None
             found[f"collapse_step/{metric}"] = self.collapse_step(run, metric)
+        for name in self.diagnostics:
+            value = next(reversed(run.series.get(name, {}).values()), math.nan)
+            found[name] = value if math.isfinite(value) else None
         for key, word in words.items():
             try:
                 found[key] = float(word)

@@ -26,6 +26,7 @@ class Comparison:
     unreadable: Mapping[str, str]
     duplicates: tuple[tuple[str, str], ...]  # (left out, counted in its stead)
     unrecorded: tuple[Unrecorded, ...] = ()  # jobs of the runs' sweeps that left no record
+    columns: tuple[str, ...] = ()  # of ``Block.table``: shown beside the metrics
     across: str = ""  # what must be said where numbers of several protocols stand in one block
 
     @property
@@ -43,6 +44,22 @@ class Comparison:
         """Jobs whose question no recorded run asks."""
         grouped = {job for block in self.blocks for group in block.groups for job in group.unrecorded}
         return [job for job in self.unrecorded if job not in grouped]
+
+    def column(self, name: str) -> str:
+        """A name of a column as a user may type it: eval/fid and fid stand for last/fid.
+
+        Raises:
+            ValueError: there is no such column.
+        """
+        bare = name.removeprefix("eval/")
+        if any(bare in block.measured for block in self.blocks):
+            return f"last/{bare}"
+        columns = dict.fromkeys(column for block in self.blocks for column in block.columns)
+        if name not in columns:
+            raise ValueError(
+                f"x, y and columns must be columns: {', '.join(columns)}; got {name}. Choose among those."
+            )
+        return name
 
     @property
     def title(self) -> str:
@@ -149,7 +166,7 @@ def compare(
         dict(selection.unreadable),
         tuple(duplicates),
         selection.unrecorded,
-        across,
+        across=across,
     )
 
 

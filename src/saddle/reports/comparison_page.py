@@ -7,6 +7,7 @@ says, and draws the scatter plot of two chosen columns.
 import base64
 import io
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def comparison_page(comparison: Comparison, *, x: str | None = None, y: str | No
         title=comparison.title,
         notes=tables.notes(comparison),
         unlike=unlike(comparison.blocks),
-        blocks=[_block(block, x, y, budget) for block in comparison.blocks],
+        blocks=[_block(block, comparison.columns, x, y, budget) for block in comparison.blocks],
         statistics=COLUMNS,
         min_seeds=MIN_SEEDS,
         max_all_pairs=MAX_ALL_PAIRS,
@@ -57,7 +58,7 @@ def comparison_page(comparison: Comparison, *, x: str | None = None, y: str | No
     )
 
 
-def _block(block: Block, x: str | None, y: str | None, budget: int) -> dict[str, Any]:
+def _block(block: Block, columns: Sequence[str], x: str | None, y: str | None, budget: int) -> dict[str, Any]:
     groups = [
         {
             "index": index,
@@ -82,6 +83,7 @@ def _block(block: Block, x: str | None, y: str | None, budget: int) -> dict[str,
         "groups": groups,
         "drawn": [groups[index] for index in block.drawn],
         "metrics": [_metric(block, metric) for metric in block.metrics],
+        "columns": {name: _column(block, name) for name in columns},
         "main": block.main,
         "pareto": _pareto(block),
         "scatter": _scatter(block, x, y),
@@ -155,6 +157,21 @@ def _cell(block: Block, group: Group, metric: str, statistic: str, found: Estima
         "interval": interval,
         "tip": "\n".join([f"{metric}, {COLUMNS[statistic]}: {over}", *values]),
     }
+
+
+def _column(block: Block, name: str) -> list[dict[str, Any]]:
+    """A column beside the metrics: a cell a group, with its finished runs on hovering."""
+    cells = []
+    for index, found in enumerate(block.means(name)):
+        values = [
+            f"seed {run.seed}: {number(row[name])}"
+            for group, run, row in block.table
+            if group == index and run.status == "finished" and row.get(name) is not None
+        ]
+        interval = f"[{number(found.low)}, {number(found.high)}]" if found and found.low is not None else ""
+        tip = "\n".join([f"{name}: mean over {len(values)} finished runs", *values])
+        cells.append({"value": found.value if found else None, "interval": interval, "tip": tip})
+    return cells
 
 
 def _pareto(block: Block) -> dict[str, Any] | None:

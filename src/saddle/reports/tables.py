@@ -26,6 +26,7 @@ NAMES = {"best": "best", "last": "last", "area": "mean over run"}
 def group_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
     """One row a group and metric, every number in full; None where there is none."""
     for block in comparison.blocks:
+        means = {name: block.means(name) for name in comparison.columns}
         for index, group in enumerate(block.groups):
             for metric in block.metrics or ("",):
                 yield {
@@ -38,6 +39,11 @@ def group_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
                     "mean_step": group.mean("step"),
                     "mean_images_seen": group.mean("images_seen"),
                     "mean_seconds": group.mean("seconds"),
+                    **{
+                        column: value
+                        for name, found in means.items()
+                        for column, value in _mean(name, found[index]).items()
+                    },
                 }
 
 
@@ -102,9 +108,11 @@ def to_latex(comparison: Comparison) -> str:
     for block in comparison.blocks:
         head = [*(rf"\texttt{{{_escape(key)}}}" for key in block.keys or ("runs",)), "seeds"]
         head += [rf"{_escape(m)} ${_arrow(block, m)}$" for m in block.metrics]
+        head += [_escape(name) for name in comparison.columns]
+        means = [block.means(name) for name in comparison.columns]
         lines = [
             rf"% protocol {block.fingerprint or 'unknown'}; last value: mean [95 % BCa bootstrap interval]",
-            rf"\begin{{tabular}}{{{'l' * len(block.keys) or 1}r{'l' * len(block.metrics)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(block.keys) or 1}r{'l' * (len(block.metrics) + len(means))}}}",
             r"\toprule",
             " & ".join(head) + r" \\",
             r"\midrule",
@@ -112,6 +120,7 @@ def to_latex(comparison: Comparison) -> str:
         for index, group in enumerate(block.groups):
             named = [_escape(group.words.get(key, "--")) for key in block.keys] or [_escape(group.label)]
             cells = [_latex(block.estimates[metric, "last"][index]) for metric in block.metrics]
+            cells += [_latex(found[index]) for found in means]
             seeds = f"{len(group.ended)}/{group.num_asked}" + (r"\textsuperscript{*}" if group.few else "")
             lines.append(" & ".join([*named, seeds, *cells]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
@@ -136,7 +145,7 @@ def to_terminal(comparison: Comparison, metrics: Sequence[str] = ()) -> Iterator
             common = [f"{key}={word}" for key, word in block.common.items()]
             yield f"Protocol {position + 1}: {', '.join([*differing, *common])}"
         shown = [metric for metric in metrics or block.main if metric in block.metrics]
-        yield _overview(block, shown, of)
+        yield _overview(block, shown, comparison.columns, of)
         for metric in shown:
             yield _details(block, metric)
             if block.comparisons[metric]:
@@ -213,7 +222,7 @@ def percent(share: float | None) -> str:
     return number(None) if share is None else f"{share:.0%}"
 
 
-def _overview(block: Block, metrics: Sequence[str], of: str) -> Table:
+def _overview(block: Block, metrics: Sequence[str], columns: Sequence[str], of: str) -> Table:
     table = Table(title=f"last value: mean [95 % interval]{of}")
     for key in block.keys or ("runs",):
         table.add_column(key, overflow="fold")
@@ -221,9 +230,13 @@ def _overview(block: Block, metrics: Sequence[str], of: str) -> Table:
     table.add_column("verdicts")
     for metric in metrics:
         table.add_column(f"{metric} {_arrow_text(block, metric)}", justify="right")
+    for name in columns:
+        table.add_column(name, justify="right", overflow="fold")
+    means = [block.means(name) for name in columns]
     for index, group in enumerate(block.groups):
         named = [group.words.get(key, number(None)) for key in block.keys] or [group.label]
         cells = [show(block.estimates[metric, "last"][index]) for metric in metrics]
+        cells += [show(found[index]) for found in means]
         table.add_row(*map(Text, [*named, seeds(group), in_words(group.verdicts), *cells]))  # not markup
     return table
 
@@ -276,6 +289,11 @@ def _counts(group: Group) -> dict[str, Any]:
         "statuses": in_words(group.statuses),
         "verdicts": in_words(group.verdicts),
     }
+
+
+def _mean(name: str, found: Estimate | None) -> dict[str, Any]:
+    value, low, high, count = found or (None, None, None, 0)
+    return {f"{name}_mean": value, f"{name}_low": low, f"{name}_high": high, f"{name}_count": count}
 
 
 def _statistics(block: Block, index: int, metric: str) -> dict[str, Any]:
