@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saddle.commands import entry
+from saddle.commands.pipes import ending_with_its_reader
 
 if TYPE_CHECKING:
     from saddle.reports.comparison import Comparison
@@ -51,6 +52,7 @@ KEYS = (
 )
 
 
+@ending_with_its_reader()
 def main() -> None:
     """Console entry point."""
     parser = argparse.ArgumentParser(
