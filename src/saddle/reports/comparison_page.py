@@ -21,7 +21,7 @@ from saddle.reports.blocks import MAX_ALL_PAIRS, MIN_SEEDS, STATISTICS, Block, G
 from saddle.reports.comparison import Comparison, unlike
 from saddle.reports.curves import number
 from saddle.reports.geometry import curve_lines, pareto_dots, profile_lines
-from saddle.reports.plots import NUM_STYLES, dots, key, lines
+from saddle.reports.plots import NUM_STYLES, RIGHT, WIDTH, dots, key, lines
 from saddle.reports.statistics import Estimate
 
 MAX_PICTURES = 500_000  # bytes of all sample pictures, as they stand in the page
@@ -55,6 +55,7 @@ def comparison_page(comparison: Comparison, *, x: str | None = None, y: str | No
         min_seeds=MIN_SEEDS,
         max_all_pairs=MAX_ALL_PAIRS,
         num_styles=NUM_STYLES,
+        right=WIDTH - RIGHT,
     )
 
 
