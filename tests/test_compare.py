@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from saddle.commands import compare as command_module
 from saddle.records import open_record
-from saddle.reports import tables
+from saddle.reports import csv_files
 from saddle.reports.comparison import compare
 from saddle.reports.remote import parse, select
 from saddle.reports.selection import Selection, find, read, read_run
@@ -261,4 +261,4 @@ def test_comparing_starts_without_torch(tmp_path):
 def test_tables_are_made_of_what_the_selection_holds(tmp_path):
     record(tmp_path / "a")
     found = compare(read(find([str(tmp_path)])))
-    assert [row["run"] for row in tables.run_rows(found)] == [str(tmp_path / "a")]
+    assert [row["run"] for row in csv_files.run_rows(found)] == [str(tmp_path / "a")]

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from saddle.records import Record
-from saddle.reports import tables
+from saddle.reports import csv_files, tables
 from saddle.reports.comparison import compare
 from saddle.reports.geometry import curve_lines, pareto_dots, profile_lines
 from saddle.reports.selection import find, read
@@ -29,7 +29,7 @@ def parsed(text):
 
 
 def rows(generator):
-    return parsed(tables.to_csv(generator))
+    return parsed(csv_files.to_csv(generator))
 
 
 WALL_CLOCK = ("seconds", "mean_seconds")
@@ -38,9 +38,9 @@ WALL_CLOCK = ("seconds", "mean_seconds")
 def written(folder):
     """The three CSV files of a comparison, without wall-clock and without where the runs lie."""
     found = compared(folder)
-    makers = {"groups": tables.group_rows, "pairs": tables.pair_rows, "runs": tables.run_rows}
+    makers = {"groups": csv_files.group_rows, "pairs": csv_files.pair_rows, "runs": csv_files.run_rows}
     return {
-        name: tables.to_csv(
+        name: csv_files.to_csv(
             {key: cell for key, cell in row.items() if key not in ("run", *WALL_CLOCK)} for row in make(found)
         )
         for name, make in makers.items()
@@ -72,7 +72,7 @@ def test_the_csv_holds_the_numbers_of_the_records(sweep):
         config = run.config.read_text()
         key = ("minimax" in config, "0.001" in config)
         by_group.setdefault(key, []).append(run.read_summary())
-    table = [row for row in rows(tables.group_rows(compared(sweep))) if row["metric"] == "fid"]
+    table = [row for row in rows(csv_files.group_rows(compared(sweep))) if row["metric"] == "fid"]
     assert len(table) == 4
     for row in table:
         summaries = by_group[row["loss"] == "minimax", row["optimizer.lr"] == "0.001"]
@@ -92,9 +92,9 @@ def test_the_csv_holds_the_numbers_of_the_records(sweep):
 def test_a_table_does_not_depend_on_the_order_of_reading(sweep):
     paths = find([str(sweep)])
     texts = {
-        tables.to_csv(make(compare(read(order))))
+        csv_files.to_csv(make(compare(read(order))))
         for order in (paths, paths[::-1], paths[7:] + paths[:7])
-        for make in (tables.group_rows,)
+        for make in (csv_files.group_rows,)
     }
     assert len(texts) == 1
 
@@ -143,9 +143,9 @@ def test_jobs_of_a_sweep_without_a_record_are_counted_and_named(tmp_path):
     hinge, minimax = found.blocks[0].groups
     assert (tables.seeds(hinge), tables.seeds(minimax)) == ("3/3", "1/3*")
     assert minimax.statuses == {"finished": 1, "refused": 1, "not run": 1}
-    groups = {row["loss"]: row for row in rows(tables.group_rows(found)) if row["metric"] == "fid"}
+    groups = {row["loss"]: row for row in rows(csv_files.group_rows(found)) if row["metric"] == "fid"}
     assert [groups["minimax"][name] for name in ("runs", "without_record", "ended")] == ["1", "2", "1"]
-    told = [(row["group"], row["status"], row["seed"]) for row in rows(tables.run_rows(found))]
+    told = [(row["group"], row["status"], row["seed"]) for row in rows(csv_files.run_rows(found))]
     assert told[4:] == [
         ("loss=minimax", "refused", "1"),
         ("loss=minimax", "not run", "2"),
@@ -340,12 +340,12 @@ def test_the_last_values_of_diagnostics_are_columns_of_runs_and_on_demand_means_
     record(tmp_path / "b", loss="minimax")
     found = compared(tmp_path)
     name = "diag/spectral_radius"
-    assert [row[name] for row in rows(tables.run_rows(found))] == ["1.25", "0.75", "", "", "9.0", ""]
-    assert not any(column.startswith("diag/") for column in rows(tables.group_rows(found))[0])
+    assert [row[name] for row in rows(csv_files.run_rows(found))] == ["1.25", "0.75", "", "", "9.0", ""]
+    assert not any(column.startswith("diag/") for column in rows(csv_files.group_rows(found))[0])
     asked = replace(found, columns=(name,))
     told = [
         [row[f"{name}_{part}"] for part in ("mean", "low", "high", "count")]
-        for row in rows(tables.group_rows(asked))
+        for row in rows(csv_files.group_rows(asked))
         if row["metric"] == "fid"
     ]
     assert told == [["1.0", "0.75", "1.25", "2"], ["", "", "", "0"]]  # finished, and finite

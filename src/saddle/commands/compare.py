@@ -162,14 +162,14 @@ def _select(places: Sequence[str], options: dict[str, str]) -> "Selection":
 
 
 def _files(found: "Comparison", x: str | None, y: str | None) -> dict[str, bytes | str]:
-    from saddle.reports import figures, tables
+    from saddle.reports import csv_files, figures, tables
     from saddle.reports.comparison_page import comparison_page
 
     files: dict[str, bytes | str] = {
         "comparison.html": comparison_page(found, x=x, y=y),
-        "groups.csv": tables.to_csv(tables.group_rows(found)),
-        "pairs.csv": tables.to_csv(tables.pair_rows(found)),
-        "runs.csv": tables.to_csv(tables.run_rows(found)),
+        "groups.csv": csv_files.to_csv(csv_files.group_rows(found)),
+        "pairs.csv": csv_files.to_csv(csv_files.pair_rows(found)),
+        "runs.csv": csv_files.to_csv(csv_files.run_rows(found)),
         "table.tex": tables.to_latex(found),
     }
     for position, block in enumerate(found.blocks):
@@ -202,12 +202,12 @@ def _must_be_able_to_push(options: dict[str, str]) -> None:
 
 def _push(found: "Comparison", folder: Path, files: dict[str, bytes | str], options: dict[str, str]) -> None:
     from saddle import tracking
-    from saddle.reports import tables
+    from saddle.reports import csv_files
 
     where = tracking.push_report(
         folder,
         name=found.title,
-        rows=list(tables.group_rows(found)),
+        rows=list(csv_files.group_rows(found)),
         pictures=[folder / name for name in files if name.endswith(".png")],
         page=folder / "comparison.html",
         config={"runs": [run.name for block in found.blocks for group in block.groups for run in group.runs]},
