@@ -27,12 +27,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from saddle.commands.pipes import ending_with_its_reader
+
 CASES = {
     "ring8/mlp": ["data=ring8", "model=mlp", "batch_size=256"],
     "mnist5k/dcgan28": ["data=mnist5k", "model=dcgan28", "batch_size=64"],
 }
 
 
+@ending_with_its_reader()
 def main() -> None:
     """Entry point; torch is imported only once there is work."""
     parser = argparse.ArgumentParser(

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from saddle.commands.pipes import ending_with_its_reader
+
 GIGABYTE = 1e9
 Computation = Callable[[Any, Any], Mapping[str, float]]
 
@@ -197,6 +199,7 @@ def features(num: int, width: int, seed: int) -> Any:
     return rows.mul_(torch.arange(1, width + 1).rsqrt())
 
 
+@ending_with_its_reader()
 def main() -> None:
     """One turn."""
     import warnings

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from saddle.commands.pipes import ending_with_its_reader
+
 ROOT = Path(__file__).parents[1]
 GROUPS = (
     *("loss", "regularizer", "generator_regularizer", "transform", "normalization"),
@@ -38,6 +40,7 @@ METRICS = (
 )
 
 
+@ending_with_its_reader()
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(

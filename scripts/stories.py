@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from saddle.commands.pipes import ending_with_its_reader
+
 ROOT = Path(__file__).parents[1]
 SHOWN = {
     "equilibrium": ["loss/discriminator", "diag/game_value", "diag/duality_gap", "eval/wasserstein"],
@@ -47,6 +49,7 @@ PANELS = {  # story -> series, label, logarithmic
 NOT_TOLD = re.compile(r"(experiment|seed|logger|trainer|hydra\.\S+|on_divergence|diagnostics)=")
 
 
+@ending_with_its_reader()
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(

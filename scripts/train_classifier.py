@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from saddle.commands.pipes import ending_with_its_reader
+
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
@@ -25,6 +27,7 @@ LEAST_ACCURACY = {"mnist5k": 0.98, "digits": 0.97}  # digits: 359 held out, so o
 WEIGHTS = Path(__file__).parents[1] / "src" / "saddle" / "weights"
 
 
+@ending_with_its_reader()
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -22,7 +22,9 @@ def record(
     seed: Any = 0,
     fid: Sequence[float] = (9.0, 4.0, 3.0),
     recall: Sequence[float] = (0.1, 0.4, 0.5),
+    radius: Sequence[float] = (),
     status: str = "finished",
+    message: str | None = None,
     protocol: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
     pixels: int = 0,
@@ -38,6 +40,8 @@ def record(
     made = create(directory, OmegaConf.to_yaml(OmegaConf.create(config)), told)
     for index, values in enumerate(zip(fid, recall, strict=True)):
         made.append(100 * index, dict(zip(("eval/fid", "eval/recall"), values, strict=True)))
+    for index, value in enumerate(radius):
+        made.append(100 * index, {"diag/spectral_radius": value})
     if pixels:
         noise = np.random.default_rng(0).integers(0, 256, (pixels, pixels, 3), dtype=np.uint8)
         file = io.BytesIO()
@@ -46,6 +50,7 @@ def record(
         atomic_write(made.real_sample, file.getvalue())
     made.write_summary(
         status=status,
+        message=message,
         step=100 * (len(fid) - 1),
         num_steps=100 * (len(fid) - 1),
         images_seen=6400,

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from PIL import Image
 
 import saddle
 from saddle.commands import evaluate, sample, train
+from saddle.commands.pipes import ending_with_its_reader
 from saddle.data.images import mnist5k
 from saddle.features import digest
 from saddle.records import Record, open_record
@@ -600,3 +602,36 @@ def test_hydras_own_launcher_still_works(command, tmp_path):
     assert "batch_size must lie" in answer.err
     assert open_record(tmp_path / "sweep" / "1").read_summary()["status"] == "finished"
     assert not (tmp_path / "sweep" / "0" / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-m saddle.commands.compare --help",
+        "-m saddle.commands.reproduce --help",
+        "-m saddle.commands.search --help",
+        "-m saddle.commands.train --help",
+        "-m saddle.commands.train --cfg job",
+        "-u -m saddle.commands.train --cfg job",  # unbuffered: each print fails, not the last flush
+    ],
+)
+def test_a_command_whose_output_nobody_reads_ends_in_silence(tmp_path, words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    variables = {name: value for name, value in environment().items() if name != "PYTHONUNBUFFERED"}
+    line = [sys.executable, *words.split()]
+    with open(writer, "wb") as pipe:
+        done = subprocess.run(
+            line, cwd=tmp_path, env=variables, stdout=pipe, stderr=subprocess.PIPE, timeout=100, check=False
+        )
+    assert done.stderr == b""
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_pipe_that_breaks_elsewhere_is_an_error(capfd):
+    with (
+        pytest.raises(BrokenPipeError),
+        ending_with_its_reader(),
+    ):  # as of a socket: our output has its reader
+        raise BrokenPipeError

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from saddle.commands import compare as command_module
 from saddle.records import open_record
-from saddle.reports import tables
+from saddle.reports import csv_files
 from saddle.reports.comparison import compare
 from saddle.reports.remote import parse, select
 from saddle.reports.selection import Selection, find, read, read_run
@@ -66,6 +66,22 @@ def test_one_command_prints_the_table_and_writes_all_files(saddle_compare, tmp_p
     assert before == {name: Path("made", name).read_bytes() for name in os.listdir("made")}
 
 
+def test_a_diagnostic_is_tabulated_and_may_be_an_axis(saddle_compare, tmp_path):
+    for seed in range(3):
+        record(tmp_path / "runs" / str(seed), seed=seed, radius=(0.5, 1 + seed / 4))
+    words = ("columns=diag/spectral_radius,best/fid", "x=diag/spectral_radius", "y=fid")
+    status, out, _ = saddle_compare("runs", *words)
+    assert status == 0
+    assert "diag/spectral_radius" in out
+    assert "1.25 [1, 1.5]" in out
+    page = Path("comparison/comparison.html").read_text()
+    assert "<option selected>diag/spectral_radius</option>" in page
+    assert "seed 2: 1.5" in page
+    assert Path("comparison/scatter.png").exists()
+    with open("comparison/groups.csv", newline="") as file:
+        assert {row["diag/spectral_radius_mean"] for row in csv.DictReader(file)} == {"1.25"}
+
+
 def test_help_names_every_option(saddle_compare):
     status, out, _ = saddle_compare("--help")
     assert status == 0
@@ -81,7 +97,8 @@ def test_help_names_every_option(saddle_compare):
         (["nowhere/*"], "that exist; got nowhere/*"),
         (["made", "metrics=fid"], "an option must be one of group, wandb"),
         (["made", "metric=nope"], "the runs measured: fid, recall; got nope"),
-        (["made", "x=nope"], "x and y must be columns: seed, step"),
+        (["made", "x=nope"], "x, y and columns must be columns: seed, step"),
+        (["made", "columns=fid,nope"], "x, y and columns must be columns: seed, step"),
         (["made", "group=nope"], "group must be that of a run; got nope, which none of 2 has"),
         (["made", "baseline=nope"], "words that one group alone has; got nope"),
         (["made", "wandb=me/saddle"], "from folders or from W&B; got made beside wandb="),
@@ -244,4 +261,4 @@ def test_comparing_starts_without_torch(tmp_path):
 def test_tables_are_made_of_what_the_selection_holds(tmp_path):
     record(tmp_path / "a")
     found = compare(read(find([str(tmp_path)])))
-    assert [row["run"] for row in tables.run_rows(found)] == [str(tmp_path / "a")]
+    assert [row["run"] for row in csv_files.run_rows(found)] == [str(tmp_path / "a")]

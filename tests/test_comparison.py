@@ -6,15 +6,17 @@ import json
 import math
 import shutil
 import statistics
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from saddle.records import Record
-from saddle.reports import tables
+from saddle.reports import csv_files, tables
 from saddle.reports.comparison import compare
 from saddle.reports.geometry import curve_lines, pareto_dots, profile_lines
 from saddle.reports.selection import find, read
+from saddle.sweeps import index
 from synthetic import grid, record
 
 
@@ -22,8 +24,27 @@ def compared(folder, **options):
     return compare(read(find([str(folder)])), **options)
 
 
+def parsed(text):
+    return [*csv.DictReader(io.StringIO(text))]
+
+
 def rows(generator):
-    return [*csv.DictReader(io.StringIO(tables.to_csv(generator)))]
+    return parsed(csv_files.to_csv(generator))
+
+
+WALL_CLOCK = ("seconds", "mean_seconds")
+
+
+def written(folder):
+    """The three CSV files of a comparison, without wall-clock and without where the runs lie."""
+    found = compared(folder)
+    makers = {"groups": csv_files.group_rows, "pairs": csv_files.pair_rows, "runs": csv_files.run_rows}
+    return {
+        name: csv_files.to_csv(
+            {key: cell for key, cell in row.items() if key not in ("run", *WALL_CLOCK)} for row in make(found)
+        )
+        for name, make in makers.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +72,7 @@ def test_the_csv_holds_the_numbers_of_the_records(sweep):
         config = run.config.read_text()
         key = ("minimax" in config, "0.001" in config)
         by_group.setdefault(key, []).append(run.read_summary())
-    table = [row for row in rows(tables.group_rows(compared(sweep))) if row["metric"] == "fid"]
+    table = [row for row in rows(csv_files.group_rows(compared(sweep))) if row["metric"] == "fid"]
     assert len(table) == 4
     for row in table:
         summaries = by_group[row["loss"] == "minimax", row["optimizer.lr"] == "0.001"]
@@ -71,9 +92,9 @@ def test_the_csv_holds_the_numbers_of_the_records(sweep):
 def test_a_table_does_not_depend_on_the_order_of_reading(sweep):
     paths = find([str(sweep)])
     texts = {
-        tables.to_csv(make(compare(read(order))))
+        csv_files.to_csv(make(compare(read(order))))
         for order in (paths, paths[::-1], paths[7:] + paths[:7])
-        for make in (tables.group_rows,)
+        for make in (csv_files.group_rows,)
     }
     assert len(texts) == 1
 
@@ -88,6 +109,85 @@ def test_failed_interrupted_and_half_written_runs_are_counted_and_give_no_value(
     assert group.statuses == {"finished": 2, "failed": 1, "interrupted": 1, "running": 1, "half-written": 1}
     assert tables.seeds(group) == "2/6*"
     assert block.estimates["fid", "last"][0] == (2.0, 2.0, 2.0, 2)
+
+
+def sweep_with_an_index(folder):
+    """Two losses with three seeds: minimax has one job that failed without a record and one not begun."""
+    fates = {("minimax", 1): ("refused", "lr must lie in [0, 1]"), ("minimax", 2): ("waiting", "")}
+    fates |= {("wasserstein", 0): ("failed", "killed by SIGKILL, as when memory runs out")}
+    rows = [",".join(index.COLUMNS)]
+    for loss in ("hinge", "minimax", "wasserstein"):
+        for seed in range(1 if loss == "wasserstein" else 3):
+            name = f"loss-{loss}_seed-{seed}"
+            status, message = fates.get((loss, seed), ("finished", ""))
+            if status == "finished":
+                record(folder / name, loss=loss, seed=seed)
+            elif status != "waiting":
+                (folder / name).mkdir(parents=True)
+                (folder / name / "log.txt").touch()
+            rows.append(f'{len(rows)},{status},,,{name},data=ring8 seed={seed} loss={loss},"{message}"')
+    (folder / "index.csv").write_text("\n".join(rows) + "\n")
+
+
+def test_jobs_of_a_sweep_without_a_record_are_counted_and_named(tmp_path):
+    sweep_with_an_index(tmp_path)
+    found = compared(tmp_path)
+    notes = tables.notes(found)
+    assert notes[:2] == [
+        "7 runs in 2 groups: 4 finished, 1 refused, 1 not run, 1 failed. Varying: loss.",
+        f"Without a record: {tmp_path}/loss-minimax_seed-1 (refused: lr must lie in [0, 1]), "
+        f"{tmp_path}/loss-minimax_seed-2 (not run), "
+        f"{tmp_path}/loss-wasserstein_seed-0 (failed: killed by SIGKILL, as when memory runs out).",
+    ]
+    assert not any(note.startswith("Missing") for note in notes)  # the seeds are accounted for
+    hinge, minimax = found.blocks[0].groups
+    assert (tables.seeds(hinge), tables.seeds(minimax)) == ("3/3", "1/3*")
+    assert minimax.statuses == {"finished": 1, "refused": 1, "not run": 1}
+    groups = {row["loss"]: row for row in rows(csv_files.group_rows(found)) if row["metric"] == "fid"}
+    assert [groups["minimax"][name] for name in ("runs", "without_record", "ended")] == ["1", "2", "1"]
+    told = [(row["group"], row["status"], row["seed"]) for row in rows(csv_files.run_rows(found))]
+    assert told[4:] == [
+        ("loss=minimax", "refused", "1"),
+        ("loss=minimax", "not run", "2"),
+        ("", "failed", "0"),
+    ]
+
+
+def test_of_runs_that_are_chosen_one_by_one_their_sweep_is_still_asked_for_what_is_missing(tmp_path):
+    sweep_with_an_index(tmp_path)
+    found = compared(tmp_path / "loss-minimax_seed-0")
+    assert len(found.runs) == 1
+    assert [job.status for job in found.unrecorded] == ["refused", "not run", "failed"]
+    assert [job.status for job in found.ungrouped] == ["failed"]
+
+
+def test_a_record_that_was_taken_out_of_a_sweep_is_missed(tmp_path):
+    sweep_with_an_index(tmp_path)
+    shutil.rmtree(tmp_path / "loss-hinge_seed-2")
+    (job,) = [job for job in compared(tmp_path).unrecorded if job.status == "lost"]
+    assert job.name == str(tmp_path / "loss-hinge_seed-2")
+
+
+def test_a_sweep_without_any_record_is_refused_with_how_its_jobs_stand(tmp_path):
+    sweep_with_an_index(tmp_path)
+    for path in tmp_path.glob("loss-*"):
+        shutil.rmtree(path)
+    with pytest.raises(ValueError, match="whose jobs are 4 lost, 1 refused, 1 not run, 1 failed"):
+        find([str(tmp_path)])
+
+
+@pytest.mark.parametrize("text", ["", "number,status\n0,waiting\n", "\x00", "\xff"])
+def test_an_index_of_another_kind_is_none(tmp_path, text):
+    record(tmp_path / "a")
+    (tmp_path / "index.csv").write_text(text, "latin-1")
+    assert compared(tmp_path).unrecorded == ()
+
+
+def test_runs_that_did_not_end_are_named_with_the_reason(tmp_path):
+    record(tmp_path / "a")
+    record(tmp_path / "b", seed=1, status="failed", message="RuntimeError: out of\nnumbers")
+    (note,) = [note for note in tables.notes(compared(tmp_path)) if note.startswith("Not ended")]
+    assert note == f"Not ended: {tmp_path / 'b'} (failed: RuntimeError: out of numbers)."
 
 
 def test_a_diverged_run_is_the_worst_in_ranks_and_out_of_the_mean(tmp_path):
@@ -231,6 +331,35 @@ def test_with_a_baseline_each_group_is_compared_with_it(sweep):
     assert [pair.found.probability for pair in block.comparisons["fid"]] == [1.0, 1.0, 1.0]
     # 4 pairs won of 4 has p = 2/16; three such
     assert [pair.corrected_p for pair in block.comparisons["fid"]] == [0.375] * 3
+
+
+def test_the_last_values_of_diagnostics_are_columns_of_runs_and_on_demand_means_of_groups(tmp_path):
+    for seed, radii in enumerate([(0.5, 1.25), (0.5, 0.75), (0.5, math.inf), ()]):
+        record(tmp_path / f"a{seed}", seed=seed, radius=radii)
+    record(tmp_path / "a4", seed=4, radius=(9, 9), status="diverged")
+    record(tmp_path / "b", loss="minimax")
+    found = compared(tmp_path)
+    name = "diag/spectral_radius"
+    assert [row[name] for row in rows(csv_files.run_rows(found))] == ["1.25", "0.75", "", "", "9.0", ""]
+    assert not any(column.startswith("diag/") for column in rows(csv_files.group_rows(found))[0])
+    asked = replace(found, columns=(name,))
+    told = [
+        [row[f"{name}_{part}"] for part in ("mean", "low", "high", "count")]
+        for row in rows(csv_files.group_rows(asked))
+        if row["metric"] == "fid"
+    ]
+    assert told == [["1.0", "0.75", "1.25", "2"], ["", "", "", "0"]]  # finished, and finite
+    assert r"diag/spectral\_radius" in tables.to_latex(asked)
+
+
+def test_a_column_is_known_by_the_name_of_its_metric_too(tmp_path):
+    record(tmp_path / "a", radius=(1.0,))
+    found = compared(tmp_path)
+    names = ("fid", "eval/fid", "best/fid", "seconds", "diag/spectral_radius")
+    columns = ["last/fid", "last/fid", "best/fid", "seconds", "diag/spectral_radius"]
+    assert [found.column(name) for name in names] == columns
+    with pytest.raises(ValueError, match=r"must be columns: seed, .*, diag/spectral_radius.*; got diag/no"):
+        found.column("diag/no")
 
 
 def test_curves_are_means_at_each_step_and_the_front_leaves_out_what_is_beaten(sweep):

@@ -12,8 +12,10 @@ from saddle.records import Record
 from saddle.reports.comparison import compare
 from saddle.reports.comparison_page import comparison_page
 from saddle.reports.curves import number
+from saddle.reports.plots import WIDTH, Line, lines
 from saddle.reports.selection import find, read
 from synthetic import grid, record
+from test_comparison import sweep_with_an_index
 from test_reports import Page
 
 
@@ -65,6 +67,23 @@ def test_a_comparison_of_forty_runs_stays_below_a_megabyte(tmp_path):
     text = comparison_page(compare(read(find([str(tmp_path)]))))
     assert text.count("data:image/jpeg") > 10
     assert len(text.encode()) < 1_000_000
+
+
+@pytest.mark.parametrize("last", [1500, 100_000, 1_000_000])
+def test_the_label_of_the_last_step_lies_within_the_figure(last):
+    line = Line(0, 0, "a", [0, last], [1.0, 2.0], [None, None], [None, None])
+    svg = str(lines("fid", [line], x_label="generator step", y_label="fid"))
+    (x,) = re.findall(rf'<text x="([\d.]+)"[^>]*>{number(last)}</text>', svg)
+    digits = len(str(last))
+    wide = 6.7 * digits + 2.2 * ((digits - 1) // 3)  # DejaVu Sans at 10.5, the widest of the usual fonts
+    assert float(x) + wide / 2 <= WIDTH
+
+
+def test_jobs_without_a_record_have_a_row_among_the_runs(tmp_path):
+    sweep_with_an_index(tmp_path)
+    text = Page(comparison_page(compare(read(find([str(tmp_path)]))))).text
+    assert text.count("loss-minimax_seed-1") == text.count("loss-minimax_seed-2") == 2  # a note and a row
+    assert text.count("loss-wasserstein_seed-0") == 1  # a note: no group of the page asks its question
 
 
 def test_a_page_without_pictures_or_evaluations_is_whole(tmp_path):

@@ -15,6 +15,7 @@ from saddle.commands import train
 from saddle.records import Record, open_record
 from saddle.sweeps.index import read
 from test_commands import POINTS, assert_refused, call, command  # noqa: F401  a fixture
+from test_comparison import parsed, written
 
 AXES = "ensemble.vary={regularizer.r1.gamma:[0.1,1],optimizer.discriminator.lr:[0.001]}"
 
@@ -73,6 +74,37 @@ def test_members_leave_the_records_of_solo_runs(tmp_path):
     # and one member goes on as an ordinary run does
     assert call(train.main, f"resume={found[0].directory}", "num_steps=15") == 0
     assert found[0].read_summary()["step"] == 15
+
+
+def test_an_ensemble_and_a_multirun_of_one_question_give_the_same_comparison(tmp_path):
+    wide = "data.mixture.std=0.4"  # so that modes are hit
+    words = [*POINTS, wide, "num_steps=40", "evaluate_every=40", "checkpoint_every=40"]
+    axes = "ensemble.vary={optimizer.generator.lr:[1e-3,2e-3]}"
+    sweep, alone = tmp_path / "ensemble", tmp_path / "multirun"
+    assert call(train.main, *words, axes, "ensemble.seeds=3", f"hydra.sweep.dir={sweep}") == 0
+    axes = ["optimizer.generator.lr=1e-3,2e-3", "seed=range(3)"]
+    basic = "hydra/launcher=basic"  # in this process: the same jobs, and torch is imported once
+    assert call(train.main, "-m", *words, *axes, basic, f"hydra.sweep.dir={alone}") == 0
+    found, expected = (
+        {name: parsed(text) for name, text in written(folder).items()} for folder in (sweep, alone)
+    )
+    assert [row["group"] for row in expected["runs"]] == [
+        f"optimizer.generator.lr={lr}" for lr in (0.001, 0.002) for _ in range(3)
+    ]
+    assert [len(table) for table in expected.values()] == [2 * 4, 1 * 4, 2 * 3]  # four metrics
+    assert len({row["last/kl"] for row in expected["runs"]}) > 3  # nothing is equal for want of a difference
+    for name, table in expected.items():
+        assert [[*row] for row in found[name]] == [[*row] for row in table], name
+        for ours, theirs in zip(found[name], table, strict=True):
+            for column, cell in theirs.items():
+                try:
+                    number = float(cell)
+                except ValueError:  # a label, a fingerprint, a status, or nothing
+                    assert ours[column] == cell, column
+                else:
+                    # 40 steps in float32: vmap sums in another order, and has the learning rate as float32;
+                    # 1e-8 was seen
+                    assert_close(float(ours[column]), number, rtol=1e-5, atol=1e-6, msg=column)
 
 
 def stopping_at(monkeypatch: pytest.MonkeyPatch, index: int) -> None:

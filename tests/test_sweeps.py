@@ -23,6 +23,7 @@ from saddle.sweeps.jobs import LOCK, Child, Job, Outcome, begin, outcome, take_l
 from saddle.sweeps.launch import launch
 from saddle.sweeps.names import digest, job_folders, quoted, sweep_name
 from test_commands import POINTS, call, environment
+from test_comparison import parsed, written
 
 # A run that ends as its first word says, without the seconds that importing torch takes.
 STAND_IN = """
@@ -291,33 +292,51 @@ def undisturbed(folder: Path, *words: str) -> bytes:
     return open_record(folder).metrics.read_bytes()
 
 
+def children(process: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
 @pytest.mark.slow
 def test_a_sweep_killed_in_the_middle_and_asked_for_again_leaves_what_an_undisturbed_one_does(tmp_path):
-    sweep = tmp_path / "sweep"
-    line = [sys.executable, "-m", "saddle.commands.train", "-m", *LONGER, "seed=0,1", "jobs=2"]
+    sweep, losses = tmp_path / "sweep", ("hinge", "non_saturating")
+    line = [
+        sys.executable,
+        "-m",
+        "saddle.commands.train",
+        "-m",
+        *LONGER,
+        f"loss={','.join(losses)}",
+        "jobs=2",
+    ]
     line.append(f"hydra.sweep.dir={sweep}")
 
     def folders() -> list[Path]:
         return sorted(path.parent for path in sweep.glob("*/metrics.csv"))
 
-    with subprocess.Popen(line, cwd=tmp_path) as process:
+    with subprocess.Popen(line, cwd=tmp_path, start_new_session=True) as process:
         end = time.monotonic() + 100
         while time.monotonic() < end and process.poll() is None:
             with suppress(FileNotFoundError):
                 if len(folders()) == 2 and all("\n40," in (f / "metrics.csv").read_text() for f in folders()):
                     break
             time.sleep(0.01)
-        process.kill()
+        os.kill(min(children(process.pid)), signal.SIGKILL)  # one job at once; the other is told to save
+        os.killpg(process.pid, signal.SIGKILL)
         assert process.wait(30) == -signal.SIGKILL
-    # at once: the jobs of the killed sweep may still be saving
+    assert not any(open_record(folder).report.exists() for folder in folders())
+    # at once: a job of the killed sweep may still be saving
     assert subprocess.run(line, cwd=tmp_path, timeout=200, check=False).returncode == 0
     assert len(folders()) == 2
-    for seed, folder in enumerate(folders()):
+    stopped = ["SIGTERM" in (folder / "log.txt").read_text() for folder in folders()]
+    assert sorted(stopped) == [False, True]
+    for loss, folder in zip(losses, folders(), strict=True):
         record = open_record(folder)
-        assert "SIGTERM" in (folder / "log.txt").read_text()  # it was stopped, and then resumed
         assert record.read_summary()["status"] == "finished"
-        assert record.metrics.read_bytes() == undisturbed(tmp_path / str(seed), *LONGER, f"seed={seed}")
+        whole = undisturbed(tmp_path / "undisturbed" / loss, *LONGER, f"loss={loss}")
+        assert record.metrics.read_bytes() == whole
     assert [row["status"] for row in read(sweep / "index.csv")] == ["finished"] * 2
+    assert written(sweep) == written(tmp_path / "undisturbed")
+    assert [row["group"] for row in parsed(written(sweep)["runs"])] == [f"loss={loss}" for loss in losses]
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saddle.commands import entry
+from saddle.commands.pipes import ending_with_its_reader
 
 if TYPE_CHECKING:
     from saddle.reports.comparison import Comparison
@@ -21,7 +23,9 @@ KEY=VALUE is one of:
   metric=NAMES       only these metrics, such as eval/fid or fid,recall
   baseline=WORDS     compare every group with one, such as baseline=loss=hinge
   x=COLUMN y=COLUMN  axes of the scatter plot: last/fid, best/fid, area/fid, collapse_step/fid, seconds,
-                     images_seen, seed, or a key that varies, such as optimizer.generator.lr
+                     images_seen, seed, a diagnostic's last value such as diag/spectral_radius, or a key that
+                     varies, such as optimizer.generator.lr
+  columns=NAMES      such columns beside the metrics in the tables: means over finished runs
   across_protocols=true  rank numbers of unlike protocols too, which do not compare; the tables say so
   out=FOLDER         where to write (default: comparison)
   project=NAME       of W&B, for --push (default: saddle)
@@ -38,6 +42,7 @@ KEYS = (
     "baseline",
     "x",
     "y",
+    "columns",
     "out",
     "project",
     "entity",
@@ -47,6 +52,7 @@ KEYS = (
 )
 
 
+@ending_with_its_reader()
 def main() -> None:
     """Console entry point."""
     parser = argparse.ArgumentParser(
@@ -84,7 +90,9 @@ def compare(words: Sequence[str], push: bool = False) -> "Comparison":
             conf=entry.config_directory(),
             across_protocols=options.get("across_protocols", "false").lower() == "true",
         )
-        x, y = (_column(options.get(side), found) for side in ("x", "y"))
+        columns = [found.column(name) for name in options.get("columns", "").split(",") if name]
+        found = replace(found, columns=tuple(dict.fromkeys(columns)))
+        x, y = (found.column(options[side]) if side in options else None for side in ("x", "y"))
         if push:
             _must_be_able_to_push(options)
         folder = Path(options.get("out", "comparison"))
@@ -147,32 +155,21 @@ def _select(places: Sequence[str], options: dict[str, str]) -> "Selection":
                 f"group must be that of a run; got {group}, which none of {len(found.runs)} has. "
                 f"Leave it out, or give another.{known}"
             )
-        return selection.Selection(runs, found.unreadable)
+        names = {run.name for run in runs}
+        unrecorded = tuple(job for job in found.unrecorded if job.siblings & names)
+        return selection.Selection(runs, found.unreadable, unrecorded)
     return found
 
 
-def _column(name: str | None, found: "Comparison") -> str | None:
-    """A column as it is called in ``runs.csv``: eval/fid and fid stand for the last value."""
-    if name is None:
-        return None
-    bare = name.removeprefix("eval/")
-    if any(bare in block.measured for block in found.blocks):
-        return f"last/{bare}"
-    columns = dict.fromkeys(column for block in found.blocks for column in block.columns)
-    if name not in columns:
-        raise ValueError(f"x and y must be columns: {', '.join(columns)}; got {name}. Choose among those.")
-    return name
-
-
 def _files(found: "Comparison", x: str | None, y: str | None) -> dict[str, bytes | str]:
-    from saddle.reports import figures, tables
+    from saddle.reports import csv_files, figures, tables
     from saddle.reports.comparison_page import comparison_page
 
     files: dict[str, bytes | str] = {
         "comparison.html": comparison_page(found, x=x, y=y),
-        "groups.csv": tables.to_csv(tables.group_rows(found)),
-        "pairs.csv": tables.to_csv(tables.pair_rows(found)),
-        "runs.csv": tables.to_csv(tables.run_rows(found)),
+        "groups.csv": csv_files.to_csv(csv_files.group_rows(found)),
+        "pairs.csv": csv_files.to_csv(csv_files.pair_rows(found)),
+        "runs.csv": csv_files.to_csv(csv_files.run_rows(found)),
         "table.tex": tables.to_latex(found),
     }
     for position, block in enumerate(found.blocks):
@@ -205,12 +202,12 @@ def _must_be_able_to_push(options: dict[str, str]) -> None:
 
 def _push(found: "Comparison", folder: Path, files: dict[str, bytes | str], options: dict[str, str]) -> None:
     from saddle import tracking
-    from saddle.reports import tables
+    from saddle.reports import csv_files
 
     where = tracking.push_report(
         folder,
         name=found.title,
-        rows=list(tables.group_rows(found)),
+        rows=list(csv_files.group_rows(found)),
         pictures=[folder / name for name in files if name.endswith(".png")],
         page=folder / "comparison.html",
         config={"runs": [run.name for block in found.blocks for group in block.groups for run in group.runs]},

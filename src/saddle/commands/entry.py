@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from saddle.commands.pipes import ending_with_its_reader, is_unread
 from saddle.sweeps.jobs import NO_ROOM
 from saddle.sweeps.names import sweep_name
 
@@ -53,7 +54,8 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
             _refuse(error, str(error))  # here, since Hydra would first print a report of its own
 
     try:
-        hydra.main(str(config_directory()), config_name, version_base="1.3")(begin)()
+        with ending_with_its_reader():
+            hydra.main(str(config_directory()), config_name, version_base="1.3")(begin)()
     except Refused as error:
         _refuse(error, str(error))
     except (HydraException, OmegaConfBaseException) as error:
@@ -106,6 +108,8 @@ def refusing() -> Iterator[None]:
         where = re.search(r"full_key: (\S+)", str(error))
         raise Refused(f"{where[1]}: {cause}" if where else str(cause)) from error
     except (ValueError, TypeError, OSError) as error:
+        if is_unread(error):
+            raise
         raise Refused(str(error)) from error
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saddle.commands import entry
+from saddle.commands.pipes import ending_with_its_reader
 
 if TYPE_CHECKING:
     from saddle.claims.claim import Claim
@@ -34,6 +35,7 @@ KEYS = ("tag", "jobs", "out", "debug")
 KEPT = Path("runs/reproduce")
 
 
+@ending_with_its_reader()
 def main() -> None:
     """Console entry point."""
     parser = argparse.ArgumentParser(

@@ -7,6 +7,7 @@ says, and draws the scatter plot of two chosen columns.
 import base64
 import io
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from markupsafe import Markup
 from PIL import Image
 
 from saddle.reports import tables
-from saddle.reports.comparison import MAX_ALL_PAIRS, MIN_SEEDS, STATISTICS, Block, Comparison, Group, unlike
+from saddle.reports.blocks import MAX_ALL_PAIRS, MIN_SEEDS, STATISTICS, Block, Group
+from saddle.reports.comparison import Comparison, unlike
 from saddle.reports.curves import number
 from saddle.reports.geometry import curve_lines, pareto_dots, profile_lines
-from saddle.reports.plots import NUM_STYLES, dots, key, lines
+from saddle.reports.plots import NUM_STYLES, RIGHT, WIDTH, dots, key, lines
 from saddle.reports.statistics import Estimate
 
 MAX_PICTURES = 500_000  # bytes of all sample pictures, as they stand in the page
@@ -48,15 +50,16 @@ def comparison_page(comparison: Comparison, *, x: str | None = None, y: str | No
         title=comparison.title,
         notes=tables.notes(comparison),
         unlike=unlike(comparison.blocks),
-        blocks=[_block(block, x, y, budget) for block in comparison.blocks],
+        blocks=[_block(block, comparison.columns, x, y, budget) for block in comparison.blocks],
         statistics=COLUMNS,
         min_seeds=MIN_SEEDS,
         max_all_pairs=MAX_ALL_PAIRS,
         num_styles=NUM_STYLES,
+        right=WIDTH - RIGHT,
     )
 
 
-def _block(block: Block, x: str | None, y: str | None, budget: int) -> dict[str, Any]:
+def _block(block: Block, columns: Sequence[str], x: str | None, y: str | None, budget: int) -> dict[str, Any]:
     groups = [
         {
             "index": index,
@@ -81,6 +84,7 @@ def _block(block: Block, x: str | None, y: str | None, budget: int) -> dict[str,
         "groups": groups,
         "drawn": [groups[index] for index in block.drawn],
         "metrics": [_metric(block, metric) for metric in block.metrics],
+        "columns": {name: _column(block, name) for name in columns},
         "main": block.main,
         "pareto": _pareto(block),
         "scatter": _scatter(block, x, y),
@@ -156,6 +160,21 @@ def _cell(block: Block, group: Group, metric: str, statistic: str, found: Estima
     }
 
 
+def _column(block: Block, name: str) -> list[dict[str, Any]]:
+    """A column beside the metrics: a cell a group, with its finished runs on hovering."""
+    cells = []
+    for index, found in enumerate(block.means(name)):
+        values = [
+            f"seed {run.seed}: {number(row[name])}"
+            for group, run, row in block.table
+            if group == index and run.status == "finished" and row.get(name) is not None
+        ]
+        interval = f"[{number(found.low)}, {number(found.high)}]" if found and found.low is not None else ""
+        tip = "\n".join([f"{name}: mean over {len(values)} finished runs", *values])
+        cells.append({"value": found.value if found else None, "interval": interval, "tip": tip})
+    return cells
+
+
 def _pareto(block: Block) -> dict[str, Any] | None:
     points, front = pareto_dots(block)
     if not points:
@@ -216,6 +235,22 @@ def _runs(block: Block) -> list[dict[str, Any]]:
                 "time": tables.duration(found["seconds"]),
             }
         )
+    for group in block.groups:
+        for job in group.unrecorded:
+            rows.append(
+                {
+                    "name": job.name,
+                    "text": f"{_searched(group, job.status)} {job.name}".lower(),
+                    "words": [group.words.get(name, "–") for name in block.keys] or [group.label],
+                    "seed": "–" if job.seed is None else job.seed,
+                    "status": job.status,
+                    "verdict": "–",
+                    "reason": job.message,
+                    "last": [None] * len(block.metrics),
+                    "seconds": None,
+                    "time": tables.duration(None),
+                }
+            )
     return rows
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from saddle.reports.comparison import Block
+from saddle.reports.blocks import Block
 from saddle.reports.curves import LOG_RATIO
 from saddle.reports.geometry import curve_lines, pareto_dots, profile_lines
 from saddle.reports.plots import Line, corners

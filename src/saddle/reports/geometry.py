@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from saddle.reports.comparison import Block
+from saddle.reports.blocks import Block
 from saddle.reports.plots import Dot, Line
 from saddle.reports.statistics import pareto_front
 

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from saddle.reports.curves import LOG_RATIO, number, ticks
 
 WIDTH, HEIGHT = 400, 230  # user units of the view box; the page scales them
-LEFT, RIGHT, TOP, BOTTOM = 60, 12, 12, 36  # margins, for the labels
+LEFT, RIGHT, TOP, BOTTOM = 60, 28, 12, 36  # margins, for the labels: right, half of 1 000 000
 ROOM = 8  # around points, so that none lies on an axis
 NUM_MARKS = 14  # on a line: more would hide it
 NUM_STYLES = 12

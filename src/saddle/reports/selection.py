@@ -1,19 +1,24 @@
 """Many runs from disk: which folders hold one, and what each says.
 
-What looks like a run and cannot be read is kept by name, with the reason.
+What looks like a run and cannot be read is kept by name, with the reason; and so is a job of their sweeps
+that left no record, of which only the sweep's index knows.
 """
 
+import csv
 import glob
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from saddle.questions import config_hash, typed_keys
 from saddle.records import Series, open_record
+from saddle.sweeps import index
+from saddle.sweeps.names import key
 
 PARTS = (
     "summary.json",
@@ -21,6 +26,8 @@ PARTS = (
     "metrics.csv",
 )  # a folder with one of these is a run, or was to be
 HALF_WRITTEN = "half-written"  # killed while its record was being created: a status beside those of a record
+# of a job without a record, what its sweep's index calls something else; one that had ended had a record
+UNRECORDED = {"waiting": "not run", "finished": "lost", "diverged": "lost"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,11 @@ class Run:
         return self.summary.get("status", HALF_WRITTEN)
 
     @property
+    def message(self) -> str:
+        """Why it did not finish, on one line."""
+        return " ".join((self.summary.get("message") or "").split())
+
+    @property
     def verdict(self) -> str:
         return self.summary.get("verdict", {}).get("word", "undecided")
 
@@ -58,12 +70,31 @@ class Run:
         return group == (self.group or config_hash(self.config))
 
 
+class Unrecorded(NamedTuple):
+    """A job of a sweep that left no record: failed or refused before it had one, or not begun.
+
+    Args:
+        name: its folder, which need not exist.
+        status: as in the sweep's index, or "not run", or "lost" where the record was taken away.
+        message: why it failed or was refused; may be empty.
+        seed: None if its words name none.
+        siblings: names of the selected runs that have its words but for the seed, and so ask its question.
+    """
+
+    name: str
+    status: str
+    message: str
+    seed: Any
+    siblings: frozenset[str]
+
+
 @dataclass(frozen=True)
 class Selection:
     """Runs in the order they were named, and what looked like one but cannot be read: name -> why."""
 
     runs: tuple[Run, ...]
     unreadable: Mapping[str, str]
+    unrecorded: tuple[Unrecorded, ...] = ()  # of the sweeps that the runs belong to
 
 
 def find(places: Sequence[str]) -> list[Path]:
@@ -84,9 +115,12 @@ def find(places: Sequence[str]) -> list[Path]:
             start = Path(match) if os.path.isdir(match) else Path(match).parent
             found |= dict.fromkeys(_below(start))
     if not found:
+        words = [row["status"] for place in places for row in _jobs(Path(place))]
+        statuses = Counter(UNRECORDED.get(word, word) for word in words).most_common()
+        jobs = f", whose jobs are {', '.join(f'{count} {word}' for word, count in statuses)}" if words else ""
         raise ValueError(
-            f"a comparison must have runs; found none under {', '.join(places)}. "
-            "Give the folder of a run or of a sweep, such as runs/sweep/<time>."
+            f"a comparison must have runs; found none under {', '.join(places)}{jobs}. "
+            "Give the folder of a run or of a sweep, such as runs/sweep/<sweep>."
         )
     return list(found)
 
@@ -99,7 +133,41 @@ def read(directories: Sequence[Path], track: Callable[[Sequence[Path]], Iterable
             runs.append(read_run(directory))
         except (ValueError, OSError) as error:
             unreadable[str(directory)] = str(error)
-    return Selection(tuple(runs), unreadable)
+    return Selection(tuple(runs), unreadable, tuple(unrecorded(directories)))
+
+
+def unrecorded(directories: Sequence[Path]) -> Iterator[Unrecorded]:
+    """The jobs without a record in the sweeps that these runs belong to."""
+    selected = {directory: str(directory) for directory in directories}
+    for sweep in dict.fromkeys(directory.parent for directory in directories):
+        siblings: dict[frozenset[str], set[str]] = defaultdict(set)
+        missing = []
+        for row in _jobs(sweep):
+            directory = sweep / row["directory"]
+            words = row["words"].split(" ")
+            asked = frozenset(word for word in words if key(word) != "seed")
+            if directory in selected:
+                siblings[asked].add(selected[directory])
+            elif not (directory.is_dir() and _below(directory) == [directory]):
+                seed = next((_seed(word) for word in words if key(word) == "seed"), None)
+                missing.append((row, str(directory), seed, asked))
+        for row, name, seed, asked in missing:
+            status = UNRECORDED.get(row["status"], row["status"])
+            yield Unrecorded(name, status, row["message"], seed, frozenset(siblings[asked]))
+
+
+def _jobs(sweep: Path) -> list[dict[str, str]]:
+    """The rows of the sweep's index; none where it has none, or a file of that name is another's."""
+    try:
+        rows = index.read(sweep / "index.csv")
+    except (OSError, ValueError, csv.Error):
+        return []
+    return rows if rows and {*index.COLUMNS} <= {*rows[0]} else []
+
+
+def _seed(word: str) -> Any:
+    """As the configuration of the run would have it."""
+    return yaml.safe_load(word.partition("=")[2])
 
 
 def read_run(directory: Path) -> Run:

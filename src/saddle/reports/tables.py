@@ -1,87 +1,19 @@
-"""A comparison as tables: on the terminal, as CSV files and as LaTeX.
+"""A comparison as tables: on the terminal and as LaTeX, numbers to four digits."""
 
-All are made of the same rows; a number is written in full in CSV, and to four digits elsewhere.
-"""
-
-import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from saddle.reports.comparison import STATISTICS, Block, Comparison, Group, unlike
+from saddle.reports.blocks import STATISTICS, Block, Group
+from saddle.reports.comparison import Comparison, unlike
 from saddle.reports.curves import number
 from saddle.reports.statistics import Estimate
 
+MAX_NAMED = 20  # runs in one sentence; runs.csv has all
 ARROWS = {True: "↑", False: "↓"}
 NAMES = {"best": "best", "last": "last", "area": "mean over run"}
-
-
-def group_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """One row a group and metric, every number in full; None where there is none."""
-    for block in comparison.blocks:
-        for index, group in enumerate(block.groups):
-            for metric in block.metrics or ("",):
-                yield {
-                    "protocol": block.fingerprint,
-                    "group": group.label,
-                    **{key: group.words.get(key) for key in block.keys},
-                    **_counts(group),
-                    "metric": metric,
-                    **(_statistics(block, index, metric) if metric else {}),
-                    "mean_step": group.mean("step"),
-                    "mean_images_seen": group.mean("images_seen"),
-                    "mean_seconds": group.mean("seconds"),
-                }
-
-
-def run_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """One row a run, also of those that did not finish."""
-    for block in comparison.blocks:
-        for index, run, found in block.table:
-            group = block.groups[index]
-            yield {
-                "protocol": block.fingerprint,
-                "group": group.label,
-                "run": run.name,
-                "status": run.status,
-                "verdict": run.verdict,
-                **{key: group.words.get(key) for key in block.keys},
-                **{name: value for name, value in found.items() if name not in group.words},
-            }
-
-
-def pair_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """One row a metric and pair of groups."""
-    for block in comparison.blocks:
-        for metric, pairs in block.comparisons.items():
-            for pair in pairs:
-                yield {
-                    "protocol": block.fingerprint,
-                    "metric": metric,
-                    "first": block.groups[pair.first].label,
-                    "second": block.groups[pair.second].label,
-                    "probability_first_is_better": pair.found.probability,
-                    "low": pair.found.low,
-                    "high": pair.found.high,
-                    "paired": pair.found.paired,
-                    "p_value": pair.found.p_value,
-                    "p_value_holm": pair.corrected_p,
-                }
-
-
-def to_csv(rows: Iterator[dict[str, Any]]) -> str:
-    """Rows as CSV; columns in order of first appearance, None as an empty field."""
-    held = list(rows)
-    columns = list(dict.fromkeys(key for row in held for key in row))
-    file = io.StringIO()
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(held)
-    return file.getvalue()
 
 
 def to_latex(comparison: Comparison) -> str:
@@ -90,9 +22,11 @@ def to_latex(comparison: Comparison) -> str:
     for block in comparison.blocks:
         head = [*(rf"\texttt{{{_escape(key)}}}" for key in block.keys or ("runs",)), "seeds"]
         head += [rf"{_escape(m)} ${_arrow(block, m)}$" for m in block.metrics]
+        head += [_escape(name) for name in comparison.columns]
+        means = [block.means(name) for name in comparison.columns]
         lines = [
             rf"% protocol {block.fingerprint or 'unknown'}; last value: mean [95 % BCa bootstrap interval]",
-            rf"\begin{{tabular}}{{{'l' * len(block.keys) or 1}r{'l' * len(block.metrics)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(block.keys) or 1}r{'l' * (len(block.metrics) + len(means))}}}",
             r"\toprule",
             " & ".join(head) + r" \\",
             r"\midrule",
@@ -100,7 +34,8 @@ def to_latex(comparison: Comparison) -> str:
         for index, group in enumerate(block.groups):
             named = [_escape(group.words.get(key, "--")) for key in block.keys] or [_escape(group.label)]
             cells = [_latex(block.estimates[metric, "last"][index]) for metric in block.metrics]
-            seeds = f"{len(group.ended)}/{len(group.runs)}" + (r"\textsuperscript{*}" if group.few else "")
+            cells += [_latex(found[index]) for found in means]
+            seeds = f"{len(group.ended)}/{group.num_asked}" + (r"\textsuperscript{*}" if group.few else "")
             lines.append(" & ".join([*named, seeds, *cells]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
         if any(group.few for group in block.groups):
@@ -124,7 +59,7 @@ def to_terminal(comparison: Comparison, metrics: Sequence[str] = ()) -> Iterator
             common = [f"{key}={word}" for key, word in block.common.items()]
             yield f"Protocol {position + 1}: {', '.join([*differing, *common])}"
         shown = [metric for metric in metrics or block.main if metric in block.metrics]
-        yield _overview(block, shown, of)
+        yield _overview(block, shown, comparison.columns, of)
         for metric in shown:
             yield _details(block, metric)
             if block.comparisons[metric]:
@@ -140,19 +75,24 @@ def notes(comparison: Comparison) -> list[str]:
         counted["not read"] = len(comparison.unreadable)
     statuses = ", ".join(f"{count} {status}" for status, count in counted.items())
     num_groups = sum(len(block.groups) for block in comparison.blocks)
-    num_runs = comparison.num_runs + len(comparison.unreadable)
+    num_runs = comparison.num_runs + len(comparison.unreadable) + len(comparison.unrecorded)
     found = [
         f"{_plural(num_runs, 'run')} in {_plural(num_groups, 'group')}: {statuses}."
         + f" Varying: {comparison.title}."
     ]
+    if unended := [run for run in comparison.runs if run.status not in ("finished", "diverged")]:
+        found.append(_named("Not ended", [(run.name, run.status, run.message) for run in unended]))
+    if jobs := comparison.unrecorded:
+        found.append(_named("Without a record", [(job.name, job.status, job.message) for job in jobs]))
     for name, reason in comparison.unreadable.items():
         found.append(f"Not read: {name}: {reason}")
     for left_out, kept in comparison.duplicates:
         found.append(f"Same configuration and seed: {left_out} is left out, {kept} counted.")
     for block in comparison.blocks:
         for group in block.groups:
-            if group.missing_seeds:
-                missing = ", ".join(map(str, group.missing_seeds))
+            told = {job.seed for job in group.unrecorded}
+            if seeds := [seed for seed in group.missing_seeds if seed not in told]:
+                missing = ", ".join(map(str, seeds))
                 found.append(f"Missing: {group.label} lacks seed {missing}, which others have.")
     if any(group.few for block in comparison.blocks for group in block.groups):
         found.append("* fewer than three seeds ended: too few to show how much seeds differ.")
@@ -175,8 +115,8 @@ def show(estimate: Estimate | None) -> str:
 
 
 def seeds(group: Group) -> str:
-    """``7/8``: runs that ended of those begun; a star where these are too few."""
-    return f"{len(group.ended)}/{len(group.runs)}{'*' if group.few else ''}"
+    """``7/8``: runs that ended of those asked for; a star where these are too few."""
+    return f"{len(group.ended)}/{group.num_asked}{'*' if group.few else ''}"
 
 
 def in_words(counts: dict[str, int]) -> str:
@@ -196,7 +136,7 @@ def percent(share: float | None) -> str:
     return number(None) if share is None else f"{share:.0%}"
 
 
-def _overview(block: Block, metrics: Sequence[str], of: str) -> Table:
+def _overview(block: Block, metrics: Sequence[str], columns: Sequence[str], of: str) -> Table:
     table = Table(title=f"last value: mean [95 % interval]{of}")
     for key in block.keys or ("runs",):
         table.add_column(key, overflow="fold")
@@ -204,9 +144,13 @@ def _overview(block: Block, metrics: Sequence[str], of: str) -> Table:
     table.add_column("verdicts")
     for metric in metrics:
         table.add_column(f"{metric} {_arrow_text(block, metric)}", justify="right")
+    for name in columns:
+        table.add_column(name, justify="right", overflow="fold")
+    means = [block.means(name) for name in columns]
     for index, group in enumerate(block.groups):
         named = [group.words.get(key, number(None)) for key in block.keys] or [group.label]
         cells = [show(block.estimates[metric, "last"][index]) for metric in metrics]
+        cells += [show(found[index]) for found in means]
         table.add_row(*map(Text, [*named, seeds(group), in_words(group.verdicts), *cells]))  # not markup
     return table
 
@@ -249,30 +193,6 @@ def _pairs(block: Block, metric: str) -> Table:
     return table
 
 
-def _counts(group: Group) -> dict[str, Any]:
-    return {
-        "runs": len(group.runs),
-        "ended": len(group.ended),
-        "fewer_than_three_seeds": group.few,
-        "missing_seeds": len(group.missing_seeds),
-        "statuses": in_words(group.statuses),
-        "verdicts": in_words(group.verdicts),
-    }
-
-
-def _statistics(block: Block, index: int, metric: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"higher_is_better": metric in block.higher_is_better}
-    for statistic in STATISTICS:
-        estimate = block.estimates[metric, statistic][index]
-        found[f"{statistic}_mean"] = estimate and estimate.value
-        found[f"{statistic}_low"] = estimate and estimate.low
-        found[f"{statistic}_high"] = estimate and estimate.high
-        found[f"{statistic}_count"] = estimate.num_runs if estimate else 0
-        found[f"{statistic}_iqm"] = block.interquartile_mean(index, metric, statistic)
-    found["collapse_rate"], found["median_collapse_step"] = block.collapse(index, metric)
-    return found
-
-
 def _arrow_text(block: Block, metric: str) -> str:
     return ARROWS[metric in block.higher_is_better]
 
@@ -291,6 +211,13 @@ def _latex(estimate: Estimate | None) -> str:
 def _escape(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     return "".join(special.get(c, rf"\{c}" if c in "&%$#_{}" else c) for c in text)
+
+
+def _named(what: str, rows: Sequence[tuple[str, str, str]]) -> str:
+    """``Not ended: a (failed: why), b (running).``"""
+    shown = [f"{name} ({status}{f': {why}' if why else ''})" for name, status, why in rows[:MAX_NAMED]]
+    more = f", and {len(rows) - MAX_NAMED} more" if len(rows) > MAX_NAMED else ""
+    return f"{what}: {', '.join(shown)}{more}."
 
 
 def _plural(count: int, noun: str) -> str:
