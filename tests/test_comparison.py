@@ -13,7 +13,7 @@ from rich.console import Console
 
 from saddle.records import Record
 from saddle.reports import csv_files, tables
-from saddle.reports.comparison import compare
+from saddle.reports.comparison import compare, unlike
 from saddle.reports.geometry import curve_lines, pareto_dots, profile_lines
 from saddle.reports.selection import find, read
 from saddle.sweeps import index
@@ -237,6 +237,18 @@ def test_unlike_protocols_are_never_in_one_block(tmp_path):
     assert found.blocks[0].common == {"loss": "minimax"}
     assert not any(block.comparisons["fid"] for block in found.blocks)
     assert "kept apart" in tables.notes(found)[-1]
+
+
+def test_unlike_settings_of_one_metric_are_never_in_one_block_and_one_metric_more_may_be(tmp_path):
+    few, more = {"fid": "fid()"}, {"fid": "fid()", "prdc": "prdc(k=3)"}
+    for name, settings in {"a": few, "b": more, "c": {"fid": "fid()", "prdc": "prdc(k=5)"}}.items():
+        protocol = {"fingerprint": "0123456789", "metrics": settings}
+        record(tmp_path / name, loss=name, protocol=protocol)
+    (together,) = compare(read(find([str(tmp_path / "a"), str(tmp_path / "b")]))).blocks
+    assert (len(together.groups), together.fingerprint) == (2, "0123456789")
+    apart = compared(tmp_path)
+    assert len(apart.blocks) == 3
+    assert sorted(unlike(apart.blocks)["metrics.prdc"]) == ["prdc(k=3)", "prdc(k=5)", "–"]
 
 
 def test_unlike_protocols_stand_in_one_block_only_when_asked_for_and_then_it_is_said(tmp_path):

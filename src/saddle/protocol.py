@@ -117,7 +117,7 @@ def identities(protocols: Sequence[Mapping[str, Any]]) -> list[str]:
     The fingerprint; and where a metric has one setting in some of them and another in others, a digest of
     such settings after it. "" for a result without a protocol.
     """
-    found = [protocol.get("metrics") or {} for protocol in protocols]
+    found = [_settings(protocol) for protocol in protocols]
     names = dict.fromkeys(name for settings in found for name in settings)
     disputed = [name for name in names if len({one[name] for one in found if name in one}) > 1]
     keys = []
@@ -181,10 +181,16 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tup
         for key in {**a, **b}:
             if a.get(key) != b.get(key) and _enters(part, key):
                 found.append((f"{part}.{key}", a.get(key), b.get(key)))
-    a, b = first.get("metrics") or {}, second.get("metrics") or {}
+    a, b = _settings(first), _settings(second)
     found += [(f"metrics.{name}", a[name], b[name]) for name in a if name in b and a[name] != b[name]]
     if not found and first.get("fingerprint") != second.get("fingerprint"):  # stored by another version
         return [("fingerprint", first.get("fingerprint"), second.get("fingerprint"))]
+    return found
+
+
+def _settings(protocol: Mapping[str, Any]) -> Mapping[str, str]:
+    """Of the metrics; a result of before there were fingerprints has none."""
+    found: Mapping[str, str] = protocol.get("metrics") or {} if "fingerprint" in protocol else {}
     return found
 
 

@@ -8,12 +8,11 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from saddle.diagnostics.verdict import COUNTS, FRACTIONS, QUALITY
-from saddle.protocol import must_be_comparable
+from saddle.protocol import identities, must_be_comparable
 from saddle.questions import flatten, labels, question, words
 from saddle.reports.blocks import Block, Group
 from saddle.reports.selection import Run, Selection, Unrecorded
@@ -99,13 +98,14 @@ def compare(
             f"metric must be one that the runs measured: {', '.join(known_metrics) or 'there is none'}; "
             f"got {', '.join(strange)}. Choose among those."
         )
-    by_question: dict[str, list[Run]] = {}
+    by_question: dict[str, list[tuple[Run, str]]] = {}  # with what tells its protocol from others
     asked = {}
-    for run in selection.runs:
+    prints = identities([run.summary.get("protocol") or {} for run in selection.runs])
+    for run, found in zip(selection.runs, prints, strict=True):
         key = json.dumps(question(run.config), sort_keys=True, default=str)
         if key not in asked:
             asked[key] = words(run.config, run.choices, conf)
-        by_question.setdefault(key, []).append(run)
+        by_question.setdefault(key, []).append((run, found))
     typed = [run.typed for run in selection.runs]
     known = None if any(t is None for t in typed) else {key for t in typed if t for key in t}
     overall = labels(list(asked.values()), known)
@@ -113,12 +113,11 @@ def compare(
 
     duplicates: list[tuple[str, str]] = []
     parts: dict[str, dict[str, list[Run]]] = {}  # protocol -> question -> runs
-    for key, runs in by_question.items():
-        prints = [fingerprint(run.summary) for run in runs]
-        known_prints = list(dict.fromkeys(found for found in prints if found)) or [""]
-        for run, found in zip(runs, prints, strict=True):
+    for key, members in by_question.items():
+        known_print = next((found for _, found in members if found), "")
+        for run, found in members:
             # one that was never evaluated is counted with the others of its question
-            parts.setdefault(found or known_prints[0], {}).setdefault(key, []).append(run)
+            parts.setdefault(found or known_print, {}).setdefault(key, []).append(run)
     if "" in parts and len(parts) == 2:  # groups that were never evaluated, beside one protocol
         (protocol,) = (found for found in parts if found)
         parts[protocol] |= parts.pop("")
@@ -127,13 +126,13 @@ def compare(
         stored = {run.name: run.summary.get("protocol") or {} for run in selection.runs}
         across = must_be_comparable(stored, across_protocols=True) or ""
         together: dict[str, list[Run]] = {}
-        for members in parts.values():
-            for key, runs in members.items():
+        for of_protocol in parts.values():
+            for key, runs in of_protocol.items():
                 together.setdefault(key, []).extend(runs)
         parts = {"+".join(parts): together}
     blocks = []
-    for protocol, members in parts.items():
-        kept = {key: _without_duplicates(runs, duplicates) for key, runs in members.items()}
+    for protocol, of_protocol in parts.items():
+        kept = {key: _without_duplicates(runs, duplicates) for key, runs in of_protocol.items()}
         seeds = dict.fromkeys(run.seed for runs in kept.values() for run in runs)
         named = labels([asked[key] for key in kept], known)
         alone = str(next(iter(kept.values()))[0].config.get("name") or "all runs")
@@ -168,14 +167,6 @@ def compare(
         selection.unrecorded,
         across=across,
     )
-
-
-def fingerprint(summary: Mapping[str, Any]) -> str:
-    """What tells protocols apart: equal for numbers that may be compared; "" for a run without one."""
-    protocol = summary.get("protocol") or {}
-    if found := protocol.get("fingerprint"):
-        return str(found)
-    return sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:10] if protocol else ""
 
 
 def unlike(blocks: Sequence[Block]) -> dict[str, list[str]]:
