@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from saddle.commands.entry import config_directory
-from saddle.questions import chosen, config_hash, flatten, labels, question, typed, typed_keys, words
+from saddle.questions import as_text, chosen, config_hash, flatten, labels, question, typed, typed_keys, words
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 CONF = config_directory()
@@ -128,3 +128,12 @@ def test_flattening_keeps_lists_and_empty_mappings_whole():
         "a.d": {},
         "e": None,
     }
+
+
+def test_one_number_written_in_two_ways_is_one_question(compose):
+    first, second = (
+        compose("regularizer=[r1]", f"regularizer.r1.gamma={text}")[0] for text in ("10", "10.0")
+    )
+    assert config_hash(first) == config_hash(second) != config_hash(compose("regularizer=[r1]")[0])
+    assert as_text({"a": [1.0, {"b": 2.0}], "c": True}) == as_text({"c": True, "a": [1, {"b": 2}]})
+    assert as_text({"a": 1.5}) != as_text({"a": 1})

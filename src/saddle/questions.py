@@ -48,12 +48,23 @@ def question(content: Mapping[str, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in content.items() if key not in NOT_THE_EXPERIMENT}
 
 
+def as_text(content: Mapping[str, Any]) -> str:
+    """The question of a resolved configuration, equal for equal ones: 1 and 1.0 are one number."""
+    return json.dumps(_plain(question(content)), sort_keys=True, default=str)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def config_hash(config: DictConfig | Mapping[str, Any]) -> str:
     """Short name of the question that a run asks: its configuration without the seed."""
     content = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
-    asked = question(cast(Mapping[str, Any], content))
-    text = OmegaConf.to_yaml(OmegaConf.create(asked), sort_keys=True)
-    return sha256(text.encode()).hexdigest()[:10]
+    return sha256(as_text(cast(Mapping[str, Any], content)).encode()).hexdigest()[:10]
 
 
 def chosen(hydra_choices: Mapping[str, Any]) -> dict[str, str]:

@@ -4,7 +4,6 @@ A *group* is the runs of one question, that is of one configuration without the 
 groups whose numbers were computed alike; only within a block is anything compared.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from typing import Any
 
 from saddle.diagnostics.verdict import COUNTS, FRACTIONS, QUALITY
 from saddle.protocol import identities, must_be_comparable
-from saddle.questions import flatten, labels, question, words
+from saddle.questions import as_text, flatten, labels, words
 from saddle.reports.blocks import Block, Group
 from saddle.reports.selection import Run, Selection, Unrecorded
 
@@ -102,7 +101,7 @@ def compare(
     asked = {}
     prints = identities([run.summary.get("protocol") or {} for run in selection.runs])
     for run, found in zip(selection.runs, prints, strict=True):
-        key = json.dumps(question(run.config), sort_keys=True, default=str)
+        key = as_text(run.config)
         if key not in asked:
             asked[key] = words(run.config, run.choices, conf)
         by_question.setdefault(key, []).append((run, found))
