@@ -12,8 +12,9 @@ from scipy.stats import norm
 from torch import Tensor, nn
 from torch.func import jacrev
 
+from saddle.calculus import AUTOGRAD, FUNCTIONAL, Calculus
 from saddle.execution import Dynamics
-from saddle.game import AUTOGRAD, FUNCTIONAL, AdversarialLoss, Batch, Calculus, Game, Part, Players
+from saddle.game import AdversarialLoss, Batch, Game, Part, Players
 from saddle.models.toy import Linear, Point
 from saddle.network import Network
 from saddle.optimizers import SGDState

@@ -10,11 +10,12 @@ from torch.func import vmap
 from torch.testing import assert_close
 
 from oracles import dirac_batch, dirac_gan, trajectory
+from saddle.calculus import FUNCTIONAL
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.dynamics.extrapolation import ExtraGradient
 from saddle.dynamics.second_order import CompetitiveGradientDescent
 from saddle.execution import eager, start
-from saddle.game import FUNCTIONAL, Batch, Game
+from saddle.game import Batch, Game
 from saddle.losses import NonSaturating, Wasserstein
 from saddle.optimizers import SGD, Adam, Bounded
 from saddle.regularizers import r1, r2

@@ -17,7 +17,8 @@ from oracles import (
     penalty_by_double_backward,
     sorted_eigenvalues,
 )
-from saddle.game import AUTOGRAD, Batch, BoundDiscriminator, Calculus
+from saddle.calculus import AUTOGRAD, BoundDiscriminator, Calculus
+from saddle.game import Batch
 from saddle.losses import Minimax, Wasserstein
 from saddle.models.toy import Linear
 from saddle.network import Network

@@ -6,8 +6,9 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from oracles import Linear
+from saddle.calculus import AUTOGRAD, BoundDiscriminator
 from saddle.consistency import BalancedConsistency, Consistency, LatentConsistency, nearby_latents
-from saddle.game import AUTOGRAD, Batch, BoundDiscriminator, Game
+from saddle.game import Batch, Game
 from saddle.generator_regularizers import latent_diversity
 from saddle.losses import Wasserstein
 from saddle.network import Network

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.testing import assert_close
 
+from saddle.calculus import AUTOGRAD, FUNCTIONAL, Calculus
 from saddle.commands.entry import config_directory
 from saddle.data.sampling import draw_batches
 from saddle.dynamics import Simultaneous
 from saddle.execution import Dynamics, eager, start
-from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, Calculus, Game, Players
+from saddle.game import Batch, Game, Players
 from saddle.losses import NonSaturating, Relativistic
 from saddle.models import mlp
 from saddle.network import Network

@@ -13,12 +13,13 @@ from torch.testing import assert_close
 
 from oracles import dirac_batch, dirac_gan
 from saddle.averages import ExponentialAverage, UniformAverage
+from saddle.calculus import AUTOGRAD
 from saddle.data.sampling import draw_batches
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.ensemble import Parts, Unlike, bind, differing, lift, member, rounds, stack
 from saddle.execution import EAGER, Compiled, Execution, Step, TrainingState, eager, start, traced
 from saddle.execution import rounds as solo_rounds
-from saddle.game import AUTOGRAD, Players
+from saddle.game import Players
 from saddle.generator_regularizers import JacobianClamping
 from saddle.losses import LeastSquares, NonSaturating
 from saddle.models import mlp

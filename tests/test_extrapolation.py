@@ -17,10 +17,11 @@ from torch.testing import assert_close
 from torch.utils import _pytree as pytree
 
 from oracles import dirac_batch, dirac_gan, spectral_radius, trajectory
+from saddle.calculus import AUTOGRAD, FUNCTIONAL, Calculus
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.dynamics.extrapolation import ExtraGradient, Optimistic, PastExtraGradient
 from saddle.execution import Dynamics
-from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, Calculus, Game, Players
+from saddle.game import Batch, Game, Players
 from saddle.losses import NonSaturating, Relativistic, Wasserstein
 from saddle.network import Network
 from saddle.optimizers import SGD, Adam

@@ -14,10 +14,11 @@ from torch.testing import assert_close
 
 from oracles import Bowl, dirac_batch, dirac_gan, field_jacobian, sorted_eigenvalues
 from saddle.averages import ExponentialAverage
+from saddle.calculus import AUTOGRAD, FUNCTIONAL
 from saddle.data.sampling import draw_batches, normal
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.execution import TrainingState, eager, start
-from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, Game
+from saddle.game import Batch, Game
 from saddle.losses import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein
 from saddle.models import dcgan, mlp
 from saddle.models.dropout import Dropout

@@ -16,6 +16,7 @@ from oracles import (
     sorted_eigenvalues,
     spectral_radius,
 )
+from saddle.calculus import AUTOGRAD, FUNCTIONAL
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.dynamics.extrapolation import ExtraGradient, Optimistic, PastExtraGradient
 from saddle.dynamics.lookahead import Lookahead
@@ -27,7 +28,7 @@ from saddle.dynamics.second_order import (
     SymplecticGradientAdjustment,
 )
 from saddle.dynamics.unrolled import Unrolled
-from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, Game
+from saddle.game import Batch, Game
 from saddle.generator_regularizers import nagarajan_kolter
 from saddle.linearize import Map, game_field, game_gradient, jacobian, products, training_rounds
 from saddle.losses import Minimax, NonSaturating, Wasserstein

@@ -14,11 +14,12 @@ from torch.utils import _pytree as pytree
 
 from oracles import dirac_gan
 from saddle.averages import ExponentialAverage
+from saddle.calculus import AUTOGRAD
 from saddle.data.dataset import Dataset
 from saddle.data.sampling import draw_batches, normal
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.execution import TrainingState, eager, start
-from saddle.game import AUTOGRAD, Game
+from saddle.game import Game
 from saddle.losses import NonSaturating, Wasserstein
 from saddle.models import mlp
 from saddle.models.normalization import BATCH

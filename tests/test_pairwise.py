@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from saddle.averages import ExponentialAverage
+from saddle.calculus import AUTOGRAD, FUNCTIONAL, Calculus
 from saddle.data.sampling import draw_batches, normal
 from saddle.dynamics.lookahead import Lookahead
 from saddle.execution import TrainingState, eager, start
-from saddle.game import AUTOGRAD, FUNCTIONAL, Calculus, Game
+from saddle.game import Game
 from saddle.models import mlp
 from saddle.models.normalization import Normalization
 from saddle.network import Network

@@ -9,10 +9,11 @@ from torch.testing import assert_close
 
 from oracles import dirac_gan
 from saddle.averages import ExponentialAverage
+from saddle.calculus import AUTOGRAD, FUNCTIONAL, BoundDiscriminator
 from saddle.data.sampling import draw_batches, normal
 from saddle.dynamics import Alternating
 from saddle.execution import eager, start
-from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, BoundDiscriminator, Game
+from saddle.game import Batch, Game
 from saddle.generator_regularizers import JacobianClamping, mode_seeking, nagarajan_kolter
 from saddle.losses import NonSaturating, Wasserstein
 from saddle.models import dcgan, mlp

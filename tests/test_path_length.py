@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from oracles import Linear
+from saddle.calculus import AUTOGRAD
 from saddle.data.sampling import draw_batches
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.execution import eager, start
-from saddle.game import AUTOGRAD, Batch, Game
+from saddle.game import Batch, Game
 from saddle.generator_regularizers import MeanLength, PathLength
 from saddle.losses import Wasserstein
 from saddle.models import dcgan

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from oracles import Bowl, penalty_by_double_backward
-from saddle.game import AUTOGRAD, FUNCTIONAL, Batch, BoundDiscriminator, Game
+from saddle.calculus import AUTOGRAD, FUNCTIONAL, BoundDiscriminator
+from saddle.game import Batch, Game
 from saddle.losses import Wasserstein
 from saddle.models import dcgan, mlp
 from saddle.models.normalization import BATCH

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from saddle import generator_regularizers, weight_regularizers
-from saddle.game import AUTOGRAD, Batch, BoundDiscriminator, Game
+from saddle.calculus import AUTOGRAD, BoundDiscriminator
+from saddle.game import Batch, Game
 from saddle.losses import Wasserstein
 from saddle.models import dcgan, mlp
 from saddle.models.normalization import SPECTRAL, WEIGHT, SpectralNorm

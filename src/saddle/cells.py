@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from saddle.calculus import FUNCTIONAL
 from saddle.execution import CONSTANT, Dynamics, eager, start
-from saddle.game import FUNCTIONAL, Batch, Game, Players
+from saddle.game import Batch, Game, Players
 
 Place = tuple[str, ...]  # names of the fields, keywords and keys that lead to a number
 

@@ -16,7 +16,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from saddle.game import Batch, BoundDiscriminator, Function
+from saddle.calculus import BoundDiscriminator, Function
+from saddle.game import Batch
 from saddle.transforms import augment, gaussian
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
+from saddle.calculus import FUNCTIONAL, Logs
 from saddle.execution import (
     CONSTANT,
     Averages,
@@ -35,7 +36,7 @@ from saddle.execution import (
     factors_at,
     representative,
 )
-from saddle.game import FUNCTIONAL, Batch, Game, Logs, Players
+from saddle.game import Batch, Game, Players
 from saddle.network import Network
 
 Path = tuple[str, ...]  # into a tree of parts, such as ("game", "penalties", "r1", "gamma")

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from saddle.averages import Average, AverageState
-from saddle.game import Batch, Game, Logs, Players
+from saddle.calculus import Logs
+from saddle.game import Batch, Game, Players
 from saddle.schedules import Schedule, scheduled
 
 

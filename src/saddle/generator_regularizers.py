@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saddle.calculus import FUNCTIONAL, Logs
 from saddle.consistency import nearby_latents
-from saddle.game import FUNCTIONAL, Batch, Game, Logs, Players
+from saddle.game import Batch, Game, Players
 from saddle.norms import norm, squared_norm
 from saddle.transforms import gaussian
 from saddle.weight_regularizers import correlation, distance_from_orthonormal, squared_spectral_norms

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.func import jacrev, vjp
 from torch.utils import _pytree as pytree
 
+from saddle.calculus import FUNCTIONAL, Function
 from saddle.execution import Dynamics
-from saddle.game import FUNCTIONAL, Batch, Function, Game, Players
+from saddle.game import Batch, Game, Players
 
 # 200 MB in float64, and its eigenvalues take minutes on a core
 MAX_DENSE = 5000

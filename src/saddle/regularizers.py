@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddle.game import Batch, BoundDiscriminator, Logs
+from saddle.calculus import BoundDiscriminator, Logs
+from saddle.game import Batch
 from saddle.norms import norm, squared_norm
 
 

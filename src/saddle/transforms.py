@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saddle.game import Logs
+from saddle.calculus import Logs
 
 
 def gaussian(uniform: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from saddle.game import Batch, BoundDiscriminator
+from saddle.calculus import BoundDiscriminator
+from saddle.game import Batch
 
 
 def _total(values: Iterable[Tensor]) -> Tensor:

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from saddle.calculus import AUTOGRAD
 from saddle.execution import Dynamics
-from saddle.game import AUTOGRAD, AdversarialLoss, Batch, Game, Part
+from saddle.game import AdversarialLoss, Batch, Game, Part
 from saddle.losses import Wasserstein
 from saddle.models.toy import Bilinear, Linear, Point
 from saddle.network import Network

@@ -6,11 +6,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from saddle.calculus import Logs
 from saddle.claims.games import spread
 from saddle.claims.measured import Asked, Figure, Measured, mean_course
 from saddle.claims.training import Arm, Seen, arm, samples, train
 from saddle.data.points import Mixture, grid, ring
-from saddle.game import Batch, Logs
+from saddle.game import Batch
 from saddle.metrics.modes import mixture_modes
 from saddle.randomness import generator
 

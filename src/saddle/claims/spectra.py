@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from saddle.calculus import Logs
 from saddle.claims.measured import Asked, Course, Figure, Measured, mean_course
 from saddle.claims.training import Arm, arm, drawn, member, samples, train
 from saddle.data.points import ring
 from saddle.diagnostics.path import path_angle
-from saddle.game import Batch, Logs, Players
+from saddle.game import Batch, Players
 from saddle.linearize import Map, game_field
 from saddle.metrics.modes import mixture_modes
 from saddle.randomness import generator

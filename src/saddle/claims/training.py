@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
+from saddle.calculus import FUNCTIONAL, Logs
 from saddle.data.sampling import LatentLaw, draw_batches
 from saddle.execution import Dynamics, TrainingState, eager, start
-from saddle.game import FUNCTIONAL, Batch, Game, Logs, Players
+from saddle.game import Batch, Game, Players
 
 Draw = Callable[[int, int], tuple[Batch, ...]]  # seed, round -> the batches of that round
 

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from saddle.calculus import AUTOGRAD, Calculus, Function
 from saddle.data.dataset import Dataset
 from saddle.data.sampling import draw_batches
 from saddle.dynamics.descent import Alternating, Simultaneous
@@ -14,7 +15,7 @@ from saddle.dynamics.lookahead import Lookahead
 from saddle.dynamics.runge_kutta import RungeKutta2, RungeKutta4
 from saddle.dynamics.second_order import CompetitiveGradientDescent, FollowTheRidge
 from saddle.execution import Dynamics
-from saddle.game import AUTOGRAD, Calculus, Function, Game, Players
+from saddle.game import Game, Players
 from saddle.losses import Wasserstein
 from saddle.models.normalization import SpectralNorm
 from saddle.optimizers import SGD, Bounded

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saddle.game import Batch, Game, Logs, Players
+from saddle.calculus import Logs
+from saddle.game import Batch, Game, Players
 from saddle.optimizers import UpdateRule
 
 

@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 import torch
 
+from saddle.calculus import FUNCTIONAL
 from saddle.data.dataset import Dataset
 from saddle.data.sampling import LatentLaw, draw_batches
 from saddle.diagnostics.duality import Unbounded
 from saddle.diagnostics.duality import duality_gap as of_best_responses
 from saddle.diagnostics.vanishing import vanishing
-from saddle.game import FUNCTIONAL, Batch, Game, Players
+from saddle.game import Batch, Game, Players
 from saddle.linearize import game_gradient
 from saddle.optimizers import UpdateRule
 from saddle.randomness import seed_of

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.func import vjp, vmap
 from torch.utils import _pytree as pytree
 
-from saddle.game import FUNCTIONAL, Batch, Game, Players
+from saddle.calculus import FUNCTIONAL
+from saddle.game import Batch, Game, Players
 from saddle.losses import Minimax, NonSaturating
 from saddle.optimizers import UpdateRule
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from saddle.calculus import Logs
 from saddle.dynamics.moves import Rules, gradient_norms, move, start
-from saddle.game import Batch, Game, Logs, Players
+from saddle.game import Batch, Game, Players
 from saddle.optimizers import UpdateRule
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from saddle.game import Batch, Game, Logs, Players
+from saddle.calculus import Logs
+from saddle.game import Batch, Game, Players
 
 
 class LookaheadState(NamedTuple):

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from saddle.game import Logs, Players
+from saddle.calculus import Logs
+from saddle.game import Players
 from saddle.optimizers import UpdateRule
 
 

@@ -7,8 +7,9 @@ see the same batch.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from saddle.calculus import Logs
 from saddle.dynamics.moves import Rules, gradient_norms, move, start
-from saddle.game import Batch, Game, Logs, Players
+from saddle.game import Batch, Game, Players
 from saddle.optimizers import UpdateRule
 
 

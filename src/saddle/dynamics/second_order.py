@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.func import vjp
 from torch.utils import _pytree as pytree
 
+from saddle.calculus import FUNCTIONAL, Logs
 from saddle.dynamics.moves import Rules, gradient_norms, move, start
-from saddle.game import FUNCTIONAL, Batch, Game, Logs, Players
+from saddle.game import Batch, Game, Players
 from saddle.optimizers import UpdateRule
 
 Field = Callable[[Players], tuple[Players, Logs]]

@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from saddle.calculus import FUNCTIONAL, Logs
 from saddle.dynamics.moves import Rules, gradient_norms, move, start
-from saddle.game import FUNCTIONAL, Batch, Game, Logs, Players
+from saddle.game import Batch, Game, Players
 from saddle.optimizers import UpdateRule
 
 

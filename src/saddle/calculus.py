@@ -1,0 +1,108 @@
+"""How derivatives of a game are taken, and the discriminator whose slope a penalty asks for."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import grad, vjp
+
+Logs = dict[str, Tensor]  # name -> detached scalar
+Function = Callable[[Tensor], Tensor]
+LossFunction = Callable[[Tensor], tuple[Tensor, Logs]]
+
+
+class Calculus(NamedTuple):
+    """How derivatives are taken. Both ways give the same numbers; this module owns the choice."""
+
+    gradient: Callable[[LossFunction, Tensor], tuple[Tensor, Logs]]
+    """(loss of a vector (P,), the vector) -> its gradient (P,), and what the loss logged."""
+
+    slope: Callable[[Function, Tensor], tuple[Tensor, Tensor]]
+    """(function (N, *event) -> (N,), samples) -> its values and its slope at each sample (N, *event)."""
+
+
+def _autograd_gradient(function: LossFunction, vector: Tensor) -> tuple[Tensor, Logs]:
+    vector = vector.detach().requires_grad_()
+    loss, logs = function(vector)
+    return torch.autograd.grad(loss, vector)[0], logs
+
+
+def _autograd_slope(function: Function, samples: Tensor) -> tuple[Tensor, Tensor]:
+    if not samples.requires_grad:  # else they depend on a player, and so does the slope
+        samples = samples.detach().requires_grad_()
+    values = function(samples)
+    return values, torch.autograd.grad(values.sum(), samples, create_graph=True)[0]
+
+
+def _functional_gradient(function: LossFunction, vector: Tensor) -> tuple[Tensor, Logs]:
+    gradient, logs = grad(function, has_aux=True)(vector)
+    return gradient, logs
+
+
+def _functional_slope(function: Function, samples: Tensor) -> tuple[Tensor, Tensor]:
+    values, pull_back = vjp(function, samples)  # type: ignore[misc]
+    (slope,) = pull_back(torch.ones_like(values))
+    return values, slope
+
+
+AUTOGRAD = Calculus(_autograd_gradient, _autograd_slope)
+"""By ``torch.autograd``: the fastest eagerly, by a tenth of a step on small networks."""
+
+FUNCTIONAL = Calculus(_functional_gradient, _functional_slope)
+"""By ``torch.func``: can be lifted over an ensemble, compiled, and differentiated again."""
+
+
+class BoundDiscriminator:
+    """D with its parameters bound: samples (N, *event) -> logits (N,), each point evaluated once.
+
+    A penalty's slope brings the logits of the same samples with it. They are kept for the
+    adversarial loss, so R1 or R2 costs a backward pass and no second forward pass. Lives within
+    one evaluation of one loss.
+
+    Args:
+        weights: makes ``matrices``, when a penalty asks for them.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        calculus: Calculus,
+        weights: Callable[[], Mapping[str, Tensor]] = dict,
+    ) -> None:
+        self._function = function
+        self._calculus = calculus
+        self._weights = weights
+        self._known: list[tuple[Tensor, Tensor, Tensor | None]] = []  # samples, logits, slope
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        for known, logits, _ in self._known:
+            if known is samples:
+                return logits
+        logits = self._one_per_sample(samples)
+        self._known.append((samples, logits, None))
+        return logits
+
+    @cached_property
+    def matrices(self) -> Mapping[str, Tensor]:
+        """Layer -> its weight as a matrix (outputs, rest), differentiable; see ``Network.matrices``."""
+        return self._weights()
+
+    def slope(self, samples: Tensor) -> Tensor:
+        """∇ₓD at each sample, shape (N, *event), differentiable in D's parameters."""
+        for known, _, slope in self._known:
+            if known is samples and slope is not None:
+                return slope
+        logits, found = self._calculus.slope(self._one_per_sample, samples)
+        self._known.insert(0, (samples, logits, found))
+        return found
+
+    def _one_per_sample(self, samples: Tensor) -> Tensor:
+        logits = self._function(samples)
+        if logits.shape != samples.shape[:1]:
+            raise ValueError(
+                f"discriminator must return one logit per sample, shape {tuple(samples.shape[:1])}; "
+                f"got {tuple(logits.shape)}. End the network with .squeeze(-1) or .flatten()."
+            )
+        return logits
