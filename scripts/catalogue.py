@@ -37,6 +37,7 @@ METRICS = (
     ("moments", "mean_error", "std_error", "wasserstein"),
     ("images", "ms_ssim_diversity", "lpips_diversity"),
     ("generators", "log_condition_number", "path_length"),
+    ("evidence", "Memorization", "ClassFID", "ClassVendi", "LogCondition", "PathLength"),
 )
 
 
