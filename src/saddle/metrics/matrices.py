@@ -41,6 +41,14 @@ def feature_matrices(real: Tensor, fake: Tensor, at_least: int = 1) -> tuple[Ten
     return real.to(torch.float64), fake.to(torch.float64)
 
 
+def mean(x: Tensor) -> Tensor:
+    """Mean row (d,) in float64 of (N, d): in blocks, for torch would take a copy of all rows to float64."""
+    total = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
+    for block in x.split(1024):
+        total += block.sum(0, dtype=torch.float64)
+    return total / len(x)
+
+
 def gram(x: Tensor) -> Tensor:
     """XᵀX, (d, d), of float64 rows (N, d).
 
