@@ -1,13 +1,14 @@
 """Distances between rows in bounded memory: nearest neighbours, and pairs that lie within a radius.
 
-Blocks of squared distances ‖x‖² + ‖y‖² − 2p come from products p of coarse numbers. With x̂ the coarse x, v the
-unit roundoff of its type, u that of the sums and d the number of columns,
+Blocks of squared distances ‖x‖² + ‖y‖² − 2p come from products p of coarse numbers. With x̂ the coarse x,
+v the unit roundoff of its type, u that of the sums and d the number of columns,
 
     |computed − true| ≤ e(x) + e(y) + 2v|p|,  e(x) = ‖x − x̂‖²/t + t‖x‖² + (d + 12)·u‖x‖²  for any t > 0,
 
 by Cauchy and Schwarz and 2ab ≤ a²/t + tb² for the rounding of the factors, for any order of summation, and
-with 2v|p| for the rounding of the result (of the finer types one of the 12). Whatever these bounds leave open is decided by the next finer type
-and at last in float64, so results are those of float64 at the cost of the coarsest.
+with 2v|p| for the rounding of the result (in types finer than bfloat16 it is one of the 12). Whatever these
+bounds leave open is decided by the next finer type and at last in float64, so results are those of float64 at
+the cost of the coarsest.
 
 Source of the bound of sums: Higham 2002, Accuracy and Stability of Numerical Algorithms, eq. 3.5.
 """
@@ -214,7 +215,7 @@ def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
 def _nearest(
     pair: _Pair, rows: Tensor, ks: tuple[int, ...], dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Squared distances to the k-th nearest and which they are, each (B, len(ks)), and whether that is certain.
+    """Squared distances to the k-th nearest, which they are, each (B, len(ks)), and whether that is certain.
 
     What is given of rows (B,) of which it is not certain has no meaning.
     """
