@@ -17,14 +17,15 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saddle.metrics.matrices import mean
 
 SURFACE = 1 + 1e-12
 SPARE = 24  # candidates beyond the k-th neighbour that are looked at before a row is done again more finely
 WIDE = 512  # columns from which the product is most of the work
-ROWS = 256  # taken to float64 at once
+ROWS = 512  # taken to float64 at once
+ALONE = 2**15 - 1  # numbers below which torch leaves an operation to one thread: none waits for another
 MANY = 1 / 128  # share of a block's pairs that costs as much to decide one by one as by a finer product
 
 
@@ -138,7 +139,7 @@ class _Pair:
         return coarse_dtypes(self.x.shape[1], self.x.device) if in_range else [torch.float64]
 
     def _centred(self, rows: Tensor) -> Tensor:
-        return rows.to(torch.float64) - self.centre
+        return rows.to(torch.float64, copy=True).sub_(self.centre)
 
     def _sizes(self, rows: Tensor) -> Tensor:
         return torch.cat([self._centred(block).square_().sum(1) for block in rows.split(ROWS)])
@@ -170,10 +171,11 @@ class _Pair:
             block = self._coarse(self.x[rows], dtype)
         x_least, y_least = self.x_sizes[rows] - block.error, self.y_sizes - columns.error
         if dtype == torch.bfloat16:
-            products = block.rows @ columns.rows.mT
-            lower = torch.add(y_least.to(torch.float32), products, alpha=-2)
             of_result = 1.02 * torch.finfo(dtype).eps  # 2v, and its second order
-            lower.sub_(products.abs_(), alpha=of_result)
+            lower = (block.rows @ columns.rows.mT).to(torch.float32)
+            # −2p − 2v|p| in place
+            nn.functional.leaky_relu(lower, (2 - of_result) / (2 + of_result), inplace=True)
+            lower.mul_(-2 - of_result).add_(y_least.to(torch.float32))
         else:
             lower = torch.addmm(y_least.to(dtype), block.rows, columns.rows.mT, alpha=-2)
             of_result = 0.0  # e counts it among the sums
@@ -182,10 +184,10 @@ class _Pair:
 
     def exact(self, i: Tensor, j: Tensor) -> Tensor:
         """‖xᵢ − yⱼ‖² of pairs by their differences in float64: 0 exactly for equal rows."""
-        size = max(1, 2**18 // self.x.shape[1])  # bounds memory, to what a cache holds
+        size = max(1, ALONE // self.x.shape[1])
         return torch.cat(
             [
-                (self.x[one].to(torch.float64) - self.y[other].to(torch.float64)).square_().sum(1)
+                self.x[one].to(torch.float64).sub_(self.y[other].to(torch.float64)).square_().sum(1)
                 for one, other in zip(i.split(size), j.split(size), strict=True)
             ]
         )
