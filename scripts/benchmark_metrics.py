@@ -4,8 +4,10 @@
 the value and the peak memory of its process as JSON.
 """
 
+import atexit
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple
 from saddle.commands.pipes import ending_with_its_reader
 
 GIGABYTE = 1e9
+PASS = 50  # images an extractor sees at once
 Computation = Callable[[Any, Any], Mapping[str, float]]
 
 
@@ -31,6 +34,7 @@ class Case(NamedTuple):
     width: int
     contenders: Mapping[str, Computation]
     prepare: Callable[[Any, Any], tuple[Any, Any]] = as_they_are  # what is not timed
+    small: tuple[int, int] = (128, 8)  # rows and features of the first call, which imports and starts threads
 
 
 def saddle_fid(real: Any, fake: Any) -> Mapping[str, float]:
@@ -131,6 +135,73 @@ def saddle_vendi(real: Any, fake: Any) -> Mapping[str, float]:
     return {"vendi": vendi(real, fake)}
 
 
+def pictures(real: Any, fake: Any) -> tuple[Any, Any]:
+    """A folder of PNG files of 32x32, and a file of weights for torch-fidelity's Inception.
+
+    The weights are random; its batch normalization is calibrated on the images, so that features are of
+    size one. Time does not depend on weights.
+    """
+    import tempfile
+    from unittest import mock
+
+    import torch
+    from PIL import Image
+    from torch_fidelity import feature_extractor_inceptionv3 as source
+
+    folder = Path(tempfile.mkdtemp(prefix="saddle-benchmark-"))
+    atexit.register(shutil.rmtree, folder)
+    levels = (255 * real.mul(2).sigmoid()).to(torch.uint8).reshape(-1, 3, 32, 32)
+    (folder / "images").mkdir()
+    for index, image in enumerate(levels):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / "images" / f"{index:05d}.png")
+    torch.manual_seed(0)
+    with (
+        mock.patch.object(source, "load_state_dict_from_url", return_value={}),
+        mock.patch.object(torch.nn.Module, "load_state_dict", return_value=None),
+    ):
+        network = source.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    for layer in network.train().modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 1.0
+    with torch.no_grad():
+        network(levels[:4].repeat(2, 1, 1, 1))  # twice, for two images may be all there are
+    torch.save(network.state_dict(), folder / "weights.pth")
+    return folder / "images", folder / "weights.pth"
+
+
+def summary(found: Any) -> Mapping[str, float]:
+    return {
+        "mean": float(found.double().mean()),
+        "root_mean_square": float(found.double().square().mean().sqrt()),
+    }
+
+
+def saddle_features(images: Any, weights: Any) -> Mapping[str, float]:
+    import torch
+
+    from saddle.data.folder import read_folder
+    from saddle.feature_networks import inception
+
+    extractor = inception({"features": "2048"}, str(weights))
+    found = [extractor(batch)["features"] for batch in read_folder(images).batches(PASS)]
+    return summary(torch.cat(found))
+
+
+def torch_fidelity_features(images: Any, weights: Any) -> Mapping[str, float]:
+    """As its own command goes about it, with workers that read files."""
+    from torch_fidelity import utils
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    extractor = FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
+    )
+    data = utils.prepare_input_from_descriptor({"input": str(images)}, verbose=False)
+    found = utils.get_featuresdict_from_dataset(
+        data, extractor, batch_size=PASS, cuda=False, save_cpu_ram=False, verbose=False
+    )
+    return summary(found["2048"])
+
+
 FIDS = {
     "saddle": saddle_fid,
     "sqrtm": sqrtm_fid,
@@ -138,6 +209,7 @@ FIDS = {
     "torchmetrics": torchmetrics_fid,
 }
 DISTANCES = {"saddle": saddle_distance, "sqrtm": sqrtm_distance, "torchmetrics": torchmetrics_distance}
+FEATURES = {"saddle": saddle_features, "torch-fidelity": torch_fidelity_features}
 CASES = {
     # from means and covariances, as they stand when the sums were taken along with the features
     "frechet/2048": Case(10_000, 2048, DISTANCES, moments),
@@ -145,7 +217,10 @@ CASES = {
     "prdc/10000x2048": Case(10_000, 2048, {"saddle": saddle_prdc, "prdc": package_prdc}),
     "prdc/50000x64": Case(50_000, 64, {"saddle": saddle_prdc}),
     "kid/50000x64": Case(50_000, 64, {"saddle": saddle_kid}),
+    "kid/50000x2048": Case(50_000, 2048, {"saddle": saddle_kid}),
     "vendi/50000x2048": Case(50_000, 2048, {"saddle": saddle_vendi}),
+    # 100 PNG files to features of Inception
+    "features/100x32x32": Case(100, 3 * 32 * 32, FEATURES, pictures, small=(2, 3 * 32 * 32)),
 }
 
 
@@ -208,7 +283,7 @@ def main() -> None:
 
     case, compute = CASES[sys.argv[1]], CASES[sys.argv[1]].contenders[sys.argv[2]]
     warnings.simplefilter("ignore")
-    compute(*case.prepare(features(128, 8, 2), features(128, 8, 3)))  # imports, and starts the threads
+    compute(*case.prepare(features(*case.small, 2), features(*case.small, 3)))
     real = features(case.num, case.width, 0)
     fake = features(case.num, case.width, 1).mul_(0.95).add_(0.02)
     real, fake = case.prepare(real, fake)

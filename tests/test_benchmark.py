@@ -107,6 +107,17 @@ def test_all_contenders_compute_the_same(of_metrics, case):
         assert_close(found, values["saddle"], atol=0, rtol=1e-5)  # torchmetrics' result is float32
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
+def test_both_ways_from_files_to_features_give_the_same(of_metrics):
+    case = of_metrics.CASES["features/100x32x32"]
+    torch.set_default_dtype(torch.float32)  # as a process of its own has it
+    inputs = case.prepare(*(of_metrics.features(*case.small, seed) for seed in (0, 1)))
+    values = [compute(*inputs) for compute in case.contenders.values()]
+    assert_close(values[0], values[1], atol=0, rtol=1e-6)  # float32
+    assert values[0]["mean"] > 0.01
+
+
 def test_a_turn_says_its_time_value_and_memory(of_metrics, monkeypatch, capsys):
     small = of_metrics.CASES["vendi/50000x2048"]._replace(num=300, width=8)
     monkeypatch.setitem(of_metrics.CASES, "small", small)

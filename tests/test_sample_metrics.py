@@ -67,28 +67,43 @@ def test_what_is_drawn_comes_from_the_metrics_own_seed(name):
 # Distances
 
 
-def clouds(kind: str) -> tuple[Tensor, Tensor]:
-    """Sets on which float32 distances are far too coarse, and one on which they are not."""
-    x, y = normal(90, 6), normal(70, 6, seed=1)
+def clouds(kind: str, width: int = 6) -> tuple[Tensor, Tensor]:
+    """Sets on which float32 distances are far too coarse, and some on which they are not."""
+    x, y = normal(90, width), normal(70, width, seed=1)
+    if kind == "as of a network":
+        scale = torch.arange(1, width + 1).rsqrt()
+        return (scale * x).relu(), (scale * y + 0.02).relu()
     if kind == "far from zero":
         return x + 1e6, y + 1e6
     if kind == "tight clusters":
-        at = 100 * normal(5, 6, seed=2)
+        at = 100 * normal(5, width, seed=2)
         return at[torch.arange(90) % 5] + 1e-4 * x, at[torch.arange(70) % 5] + 1e-4 * y
     if kind == "copies":
         return x[torch.arange(90) % 9], torch.cat([x[:9], y])[torch.arange(70) % 12]
     if kind == "an outlier":
         return torch.cat([x[:-1], 1e7 * x[-1:]]), y
+    if kind == "beyond float32":
+        return 1e25 * x, 1e25 * y
     return x, y
 
 
-KINDS = ["plain", "far from zero", "tight clusters", "copies", "an outlier"]
+WIDTHS = [6, 520]  # of the wide ones first products are bfloat16, where the processor has it
+KINDS = [
+    "plain",
+    "as of a network",
+    "beyond float32",
+    "far from zero",
+    "tight clusters",
+    "copies",
+    "an outlier",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_nearest_neighbours_are_those_of_all_distances_in_float64(kind, dtype):
-    x, y = (side.to(dtype) for side in clouds(kind))
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nearest_neighbours_are_those_of_all_distances_in_float64(kind, dtype, width):
+    x, y = (side.to(dtype) for side in clouds(kind, width))
     exact = partial(torch.cdist, compute_mode="donot_use_mm_for_euclid_dist")
     for other, table in ((None, exact(x.double(), x.double())), (y, exact(x.double(), y.double()))):
         if other is None:
@@ -106,19 +121,51 @@ def test_nearest_neighbours_are_those_of_all_distances_in_float64(kind, dtype):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_four_metrics_do_not_depend_on_float32_blocks(kind, monkeypatch):
-    x, y = clouds(kind)
-    found = prdc(x, y)
-    monkeypatch.setattr(distances, "coarse_dtype", lambda _: torch.float64)
-    assert prdc(x, y) == found
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("first", [torch.bfloat16, torch.float32])
+def test_four_metrics_do_not_depend_on_coarse_blocks(kind, width, first, monkeypatch):
+    x, y = clouds(kind, width)
+    types = [torch.bfloat16, torch.float32, torch.float64]
+    found = []
+    for start in (types.index(first), types.index(torch.float64)):
+        monkeypatch.setattr(distances, "coarse_dtypes", lambda *_, start=start: types[start:])
+        found.append(prdc(x, y))
+    assert found[0] == found[1]
 
 
-def test_blocks_are_float64_where_float32_products_are_not_exact():
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["plain", "as of a network", "an outlier", "rounded the same way"])
+def test_distances_are_within_the_bounds_of_coarse_products(kind, dtype):
+    x, y = clouds(kind, 700)
+    if kind == "rounded the same way":  # every number half way between two of its type, all errors add up
+        x = torch.ones(6, 700) + torch.finfo(dtype).eps * torch.tensor([0.49, 0.51, 1.49, 0, 0, 0])[:, None]
+        x = torch.cat([x, -x])  # of mean 0
+        y = x.flip(0)
+    pair, rows = distances._Pair(x, y), torch.arange(len(x))
+    bounds = pair.bounds(rows, dtype)
+    lower, upper = bounds.of(rows[:, None], torch.arange(len(y))[None])
+    true = (x[:, None] - y).square().sum(2)
+    sizes = (x - x.mean(0)).square().sum(1)[:, None] + (y - x.mean(0)).square().sum(1)
+    # float64's own bound holds only before the rounding of these differences
+    assert bool((lower <= true + 1e-15 * sizes).all())
+    assert bool((true <= upper + 1e-15 * sizes).all())
+    assert bool(
+        (upper - lower <= 10 * torch.finfo(dtype).eps * (1 + 700 * (dtype.itemsize > 2)) * sizes).all()
+    )
+
+
+def test_blocks_are_coarse_only_where_such_products_are_bounded_and_fast(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert distances.coarse_dtypes(2048, cpu) == [torch.bfloat16, torch.float32, torch.float64]
+    assert distances.coarse_dtypes(64, cpu) == [torch.float32, torch.float64]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True})
+    assert distances.coarse_dtypes(2048, cpu) == [torch.float32, torch.float64]
+    assert distances.coarse_dtypes(2048, torch.device("cuda")) == [torch.float64]
     before = torch.get_float32_matmul_precision()
     try:
-        assert distances.coarse_dtype(torch.zeros(1)) == torch.float32
         torch.set_float32_matmul_precision("medium")
-        assert distances.coarse_dtype(torch.zeros(1)) == torch.float64
+        assert distances.coarse_dtypes(2048, cpu) == [torch.float64]
     finally:
         torch.set_float32_matmul_precision(before)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saddle.metrics.matrices import class_labels, comparable, gram
+from saddle.metrics.matrices import class_labels, comparable, gram, mean
 from saddle.randomness import generator
 
 ENOUGH = 5  # samples a feature: below, the bias at equal distributions is above 5 % of the total variance
@@ -173,13 +173,15 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
     return _distance(mean_a, covariance_a, covariance_root(covariance_a), mean_b, covariance_b)
 
 
-def moments(features: Tensor, *, block_size: int = 8192) -> Moments:
+def moments(features: Tensor, *, block_size: int = 4096) -> Moments:
     """Mean and covariance (d, d) of rows (N, d), in float64 whatever the rows are; blocks bound memory."""
-    mean = features.mean(0, dtype=torch.float64)
-    total = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=features.device)
+    centre, width = mean(features), features.shape[1]
+    total = torch.zeros(width, width, dtype=torch.float64, device=features.device)
+    # one buffer for all blocks: fresh memory for each costs a fifth of the product
+    buffer = torch.empty(min(block_size, len(features)), width, dtype=torch.float64, device=features.device)
     for block in features.split(block_size):
-        total += gram(block.to(torch.float64) - mean)
-    return Moments(len(features), mean, total / (len(features) - 1))
+        total += gram(buffer[: len(block)].copy_(block).sub_(centre))
+    return Moments(len(features), centre, total / (len(features) - 1))
 
 
 def covariance_root(covariance: Tensor) -> Tensor:
