@@ -1,5 +1,7 @@
 """What eigenvalues and paths say about trained games: Berard's two modes and Mescheder's ring."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -9,11 +11,12 @@ from saddle.claims.measured import Asked, Course, Figure, Measured, mean_course
 from saddle.claims.training import Arm, arm, drawn, member, samples, train
 from saddle.data.points import ring
 from saddle.diagnostics.path import path_angle
+from saddle.dynamics.second_order import Consensus
 from saddle.game import Batch, Players
-from saddle.linearize import Map, game_field
+from saddle.linearize import Map, game_field, jacobian
 from saddle.metrics.modes import mixture_modes
 from saddle.randomness import generator
-from saddle.spectra import eigenvalues, leading_eigenvalues
+from saddle.spectra import leading_eigenvalues
 
 LOOSE = 1e-4  # residual of eigenvalues that are only looked at
 
@@ -84,10 +87,13 @@ def _curvature(of: Arm, players: Players, batch: Batch) -> Tensor:
 def numerics_ring(
     asked: Asked, num_rounds: int | None = None, num_batches: int = 4, num_looks: int = 5
 ) -> Measured:
-    """``<arm>/ratio`` max |Im|/|Re| over eigenvalues above 1 % of the largest, ``<arm>/right`` the largest
-    real part over the largest modulus, at the end; and ``<arm>/modes``, ``<arm>/high_quality``.
+    """Of each arm at its end max |Im|/|Re| over eigenvalues above 1 % of the largest, ``/ratio``, and the
+    largest real part over the largest modulus, ``/right``; and ``/modes``, ``/high_quality``.
 
-    The Jacobian is of the field averaged over ``num_batches`` batches, in float64.
+    They are of v', and where consensus optimization trained also of w' (keys ``/w/``), w = v − γ∇½‖v‖²
+    being what it follows: w' = v' − γv'ᵀv' where v is 0 (Mescheder et al. 2017, sec. 4). ``ratio`` is by how
+    many orders of magnitude that of v' exceeds that of w'.
+    Jacobians are of the field averaged over ``num_batches`` batches, in float64.
     """
     mixture = ring(8, 1.0, 0.01)
     values: dict[str, list[float]] = {}
@@ -108,24 +114,31 @@ def numerics_ring(
         for index, seed in enumerate(asked.seeds):
             drawn_batches = [drawn(of)(seed, total + step)[0] for step in range(num_batches)]
             batch = pytree.tree_map(lambda *parts: torch.cat(parts), *drawn_batches)  # J of it is their mean
-            found = eigenvalues(game_field(of.game, member(last.players, index), [batch], torch.float64))
-            large = found[found.abs() > 0.01 * found.abs().max()]
-            for key, value in {
-                "ratio": float((large.imag.abs() / large.real.abs().clamp(min=1e-12)).max()),
-                "right": float(large.real.max() / large.abs().max()),
-                "modes": modes[-1][index]["modes"],
-                "high_quality": modes[-1][index]["high_quality"] / 100,
-            }.items():
-                values.setdefault(f"{name}/{key}", []).append(value)
-            if index == 0:
-                clouds.append(Course(f"{name}, seed {seed}", large.real.tolist(), large.imag.tolist()))
+            field = game_field(of.game, member(last.players, index), [batch], torch.float64)
+            matrices = {name: jacobian(field)}
+            if isinstance(of.dynamics, Consensus):
+                matrices[f"{name}/w"] = (
+                    matrices[name] - of.dynamics.gamma * matrices[name].mT @ matrices[name]
+                )
+            for key, matrix in matrices.items():
+                found = torch.linalg.eigvals(matrix.cpu())
+                large = found[found.abs() > 0.01 * found.abs().max()]
+                ratio = float((large.imag.abs() / large.real.abs().clamp(min=1e-12)).max())
+                values.setdefault(f"{key}/ratio", []).append(ratio)
+                values.setdefault(f"{key}/right", []).append(float(large.real.max() / large.abs().max()))
+                if index == 0:
+                    cloud = large / large.abs().max()
+                    clouds.append(Course(f"{key}, seed {seed}", cloud.real.tolist(), cloud.imag.tolist()))
+            values.setdefault(f"{name}/modes", []).append(modes[-1][index]["modes"])
+            values.setdefault(f"{name}/high_quality", []).append(modes[-1][index]["high_quality"] / 100)
         rows = [[row[index]["modes"] for row in modes] for index in range(len(asked.seeds))]
         courses.append(mean_course(name, looks, rows))
-    first, second = asked.arms
+    (second,) = [name for name in asked.arms if f"{name}/w/ratio" in values]
     values["ratio"] = [
-        one / other for one, other in zip(values[f"{first}/ratio"], values[f"{second}/ratio"], strict=True)
+        math.log10(max(of_v, 1e-12) / max(of_w, 1e-12))
+        for of_v, of_w in zip(values[f"{second}/ratio"], values[f"{second}/w/ratio"], strict=True)
     ]
-    name = "Eigenvalues of the field at the end, above 1 % of the largest"
+    name = "Eigenvalues at the end over the largest, those above 1 % of it"
     spectrum = Figure(name, "real part", "imaginary part", (), clouds)
     modes_found = Figure("Modes; band: the seeds' range", "generator step", "modes", courses)
     return Measured(values, [spectrum, modes_found])

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="measure all of them again")
     arguments = parser.parse_intermixed_args()
     results: list[Result] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what runs is ended too
     try:
         entry.refuse(lambda: results.extend(reproduce(arguments.words, fresh=arguments.fresh)))
     except KeyboardInterrupt:
