@@ -195,7 +195,11 @@ SETS = [
 
 
 # how many numbers held-out samples cannot have, by the metrics that need a generator or further samples
-OWN_NUMBERS = {frozenset(): 0, frozenset({"memorization", "log_condition", "path_length"}): 4 + 2 + 2}
+OWN_NUMBERS = {
+    frozenset(): 0,
+    frozenset({"memorization", "path_length"}): 4 + 2,
+    frozenset({"memorization", "log_condition", "path_length"}): 4 + 2 + 2,
+}
 
 
 @pytest.mark.parametrize("choice", SETS)

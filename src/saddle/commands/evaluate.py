@@ -278,8 +278,7 @@ def _one_extraction(sides: Mapping[str, "Side"], extractor: "Features | None") -
 
 
 def _must_be_alike(real: "Side", fake: "Side") -> None:
-    """Refuse images against points, and images of unlike size; grey against colour is the "
-    "extractor's affair."""
+    """Refuse images against points, and unlike sizes; grey against colour is the extractor's affair."""
     if real.shape is None or fake.shape is None:
         return
     if len(real.shape) != len(fake.shape) or (len(real.shape) == 3 and real.shape[1:] != fake.shape[1:]):

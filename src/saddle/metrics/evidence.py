@@ -145,6 +145,8 @@ class ClassVendi:
 class LogCondition:
     """``generators.log_condition_number``: how unevenly the generator stretches its latents.
 
+    Of use where samples have at least as many numbers as latents: else some direction is always lost.
+
     Args:
         num: latents.
 
