@@ -18,8 +18,10 @@ from saddle.commands.pipes import ending_with_its_reader
 ROOT = Path(__file__).parents[1]
 GROUPS = (
     *("loss", "regularizer", "generator_regularizer", "transform", "normalization"),
-    *("dynamics", "optimizer", "schedule", "average", "diagnostics"),
+    *("dynamics", "rule", "schedule", "average", "diagnostics"),
 )
+# what is typed, where it is not the group
+TYPED = {"rule": "`optimizer=`, `rule@optimizer.PLAYER=`"}
 BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
 METRICS_BEGIN, METRICS_END = "<!-- metrics: begin -->", "<!-- metrics: end -->"
 # (module, function): those that a configuration may name, and those that need more than two matrices
@@ -78,7 +80,8 @@ def tables() -> str:
     parts = []
     for group in GROUPS:
         title, cost_of = COSTS.get(group, ("", None))
-        rows = [f"| `{group}=` | what it is | {title and f'{title} | '}source |"]
+        typed = TYPED.get(group, f"`{group}=`")
+        rows = [f"| {typed} | what it is | {title and f'{title} | '}source |"]
         rows.append("| --- | --- | --- | --- |" if title else "| --- | --- | --- |")
         for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
             config = _load(path)
@@ -134,11 +137,13 @@ def _docstring(config: dict[str, Any]) -> str:
 
 
 def _detail(config: dict[str, Any]) -> str:
-    """Which form, divergence or inner dynamics a choice binds, by name."""
-    for key in ("form", "divergence", "inner"):
-        if key in config:
-            name = (config[key].get("path") or config[key]["_target_"]).rpartition(".")[2]
-            return f" {key.capitalize()}: {name.replace('_', ' ').lower() if name.isupper() else name}."
+    """Which form or divergence a choice binds: its name, and of a divergence its formulas."""
+    if "form" in config:
+        return f" Form: {config['form']['path'].rpartition('.')[2]}."
+    if "divergence" in config:
+        name = config["divergence"]["path"].rpartition(".")[2].replace("_", " ").lower()
+        formulas = " ".join(_docstring(config["divergence"]).split()).split(". ")[0].rstrip(".")
+        return f" Divergence: {name}, {formulas}."
     return ""
 
 

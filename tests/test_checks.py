@@ -36,7 +36,11 @@ def _float32_as_the_commands_have_it(_float64_by_default: None) -> None:
             r"plain descent.*got regularizer\.r1\.every_n_steps=4 and ExtraGradient\. Take",
         ),
         (
-            ["regularizer.r1.every_n_steps=4", "dynamics=lookahead_extragradient"],
+            [
+                "regularizer.r1.every_n_steps=4",
+                "dynamics=lookahead",
+                "dynamics@dynamics.inner=extragradient",
+            ],
             r"got regularizer\.r1\.every_n_steps=4 and ExtraGradient",
         ),
         (
@@ -62,7 +66,7 @@ def _float32_as_the_commands_have_it(_float64_by_default: None) -> None:
         (
             [
                 "normalization@model.generator.normalization=spectral",
-                "dynamics=lookahead_alternating",
+                "dynamics=lookahead",
                 "update.generator.max_weight=1.0",
             ],
             r"got spectral normalization in the generator and update\.generator\.max_weight=1",

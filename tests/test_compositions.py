@@ -20,6 +20,7 @@ from saddle.commands.entry import config_directory
 from saddle.diagnostics.probes import draws_of
 from saddle.evaluation import of_matrices
 from saddle.metrics.evidence import SAMPLES, Evidence, Source
+from saddle.optimizers import SGD, Adam
 
 CONF = config_directory()
 README = CONF.parent / "README.md"
@@ -44,12 +45,14 @@ def defaults(path: Path) -> dict[str, Any]:
 
 TOP = {group: value for group, value in defaults(CONF / "train.yaml").items() if group in GROUPS}
 LISTS = sorted(group for group, value in TOP.items() if isinstance(value, list) and group != "logger")
-# parts of a model, such as /normalization@generator.normalization: (group, model) -> places
-PARTS: dict[tuple[str, str], list[str]] = {}
-for name in choices("model"):
-    for key in defaults(CONF / "model" / f"{name}.yaml"):
-        group, _, place = key.removeprefix("/").partition("@")
-        PARTS.setdefault((group, name), []).append(f"{group}@model.{place}")
+# choices within a choice, such as /normalization@generator.normalization in model=mlp:
+# (group, outer group, outer choice) -> places
+PARTS: dict[tuple[str, str, str], list[str]] = {}
+for outer in ("model", "dynamics", "optimizer"):
+    for name in choices(outer):
+        for key in defaults(CONF / outer / f"{name}.yaml"):
+            group, _, place = key.removeprefix("/").partition("@")
+            PARTS.setdefault((group, outer, name), []).append(f"{group}@{outer}.{place}")
 
 
 @pytest.fixture(autouse=True)
@@ -148,14 +151,30 @@ def test_every_dynamics_takes_a_step_with_some_optimizer_and_all_penalties(dynam
 
 
 @pytest.mark.parametrize(
-    ("model", "group", "choice"),
-    [(model, group, choice) for group, model in PARTS for choice in choices(group)],
+    ("outer", "name", "group", "choice"),
+    [(outer, name, group, choice) for group, outer, name in PARTS for choice in choices(group)],
 )
-def test_every_part_of_a_model_takes_a_step_in_both_players(model, group, choice):
-    data = next((data for data, other in PAIRS if other == model), "mnist5k")
-    places = [f"{key}={choice}" for key in PARTS[group, model]]
+def test_every_choice_within_a_choice_takes_a_step_in_all_its_places(outer, name, group, choice):
+    parts = {"model": "mlp", outer: name}
+    data = next((data for data, model in PAIRS if model == parts["model"]), "mnist5k")
+    words = [f"{key}={value}" for key, value in parts.items()]
+    places = [f"{key}={choice}" for key in PARTS[group, outer, name]]
     # no penalty: batch normalization in D does not go with one
-    step(assemble(composed(f"data={data}", f"model={model}", "regularizer=[]", *places)))
+    step(assemble(composed(f"data={data}", "regularizer=[]", *words, *places)))
+
+
+def test_a_player_may_have_an_optimizer_of_its_own():
+    words = "optimizer=adam", "rule@optimizer.discriminator=sgd", "optimizer.discriminator.momentum=-0.5"
+    dynamics = assemble(composed("data=ring8", "model=mlp", *words)).dynamics
+    assert isinstance(dynamics.generator.rule, Adam)
+    assert dynamics.discriminator.rule == SGD(0.01, -0.5)
+
+
+@pytest.mark.parametrize("optimizer", choices("optimizer"))
+def test_an_optimizer_is_the_rule_of_its_name_for_both_players(optimizer):
+    config = composed(f"optimizer={optimizer}").optimizer
+    rule = OmegaConf.load(CONF / "rule" / f"{optimizer}.yaml")
+    assert config == {"generator": rule, "discriminator": rule}
 
 
 @pytest.mark.parametrize("loss", ["minimax", "non_saturating"])
@@ -388,7 +407,7 @@ def test_every_group_is_under_test_here():
     # hydra: test_sweeps.py; search: test_search.py; sweep: test_wandb_sweeps.py; picture: test_portrait.py;
     # claim: test_claims.py
     elsewhere = {"hydra", "search", "sweep", "picture", "claim"}
-    tested = {*TOP, *(group for group, _ in PARTS), "metrics", "features", *elsewhere}
+    tested = {*TOP, *(group for group, *_ in PARTS), "metrics", "features", *elsewhere}
     assert {*GROUPS} == tested
 
 

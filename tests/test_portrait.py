@@ -348,7 +348,7 @@ def test_the_linearized_boundary_is_the_closed_form_of_any_method():
 
 
 def test_the_axes_may_be_any_two_numbers_also_one_that_both_players_have():
-    words = ["picture=diagram", "dynamics=lookahead_alternating", "picture.compute.period=5", *LINEAR]
+    words = ["picture=diagram", "dynamics=lookahead", "picture.compute.period=5", *LINEAR]
     words += ["picture.x.num=3", "picture.y={key: dynamics.alpha, label: null, low: 0.2, high: 0.9, num: 2}"]
     numbers = computed(*words, "num_steps=20", "picture.x.high=1")
     assert (numbers.x_label, numbers.y_label) == ("learning rate", "dynamics.alpha")
