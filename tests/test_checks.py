@@ -7,6 +7,7 @@ from saddle.commands.compose import assemble
 from test_compositions import composed
 
 POINTS = ["data=ring8", "model=mlp"]
+PLACE = "normalization@model."
 IMAGES = ["data=digits", "model=mlp8"]
 
 
@@ -72,9 +73,19 @@ def _float32_as_the_commands_have_it(_float64_by_default: None) -> None:
             r"got spectral normalization in the generator and update\.generator\.max_weight=1",
         ),
         (["pack=3"], r"batch_size must be a multiple of pack=3; got 8\. Take 6"),
-        (["transform=[diffaugment]"], r"transform .*images \(N, C, H, W\)|must accept samples"),
+        (["transform=[diffaugment]"], r"must be given images \(N, C, H, W\); got samples \(2, 2\)\. Take"),
+        (["transform=[ada]"], r"must be given images \(N, C, H, W\); got samples \(2, 2\)\. Take"),
         (["schedule=linear", "schedule.generator.num_warmup_steps=2"], r"num_warmup_steps must lie in"),
         (["average=[ema_half_life]", "average.ema_half_life.half_life=0"], r"half_life must be a positive"),
+        (
+            ["regularizer=[dragan_centred]"],
+            r"dragan_centred must see data in \[-1, 1\], .* got ring8, which reaches 1\.\d+\. Take",
+        ),
+        (["regularizer.r1.gamma=-1"], r"regularizer\.r1\.gamma must be a number of at least 0; got -1"),
+        (
+            ["generator_regularizer=[mode_seeking]", "generator_regularizer.mode_seeking.weight=-1"],
+            r"generator_regularizer\.mode_seeking\.weight must be a number of at least 0; got -1",
+        ),
         (["update.generator.max_gradient_norm=-1"], r"max_gradient_norm must be positive; got -1"),
     ],
 )
@@ -88,6 +99,27 @@ def test_parts_that_contradict_each_other_are_refused(words, reason):
     [
         ([*POINTS, "loss=wasserstein", "regularizer=[]"], "no minimum over unbounded critics"),
         ([*POINTS, "normalization@model.discriminator.normalization=spectral"], "both bound"),
+        ([*POINTS, "update.discriminator.max_weight=0.1"], "max_weight and a penalty on slopes both bound"),
+        (
+            [*POINTS, f"{PLACE}discriminator.normalization=spectral", "regularizer=[spectral]"],
+            "shrinks the discriminator's weights before spectral normalization",
+        ),
+        (
+            [*POINTS, f"{PLACE}generator.normalization=spectral", "generator_regularizer=[spectral]"],
+            "shrinks the generator's weights before spectral normalization",
+        ),
+        ([*IMAGES, "regularizer=[zcr]"], "got that of D alone"),
+        ([*IMAGES, "generator_regularizer=[zcr]"], "got that of G alone"),
+        (
+            [*POINTS, f"{PLACE}generator.normalization=batch", "generator_regularizer=[path_length]"],
+            "path_length is about the generator's Jacobian",
+        ),
+        (
+            [*POINTS, f"{PLACE}generator.normalization=batch", "generator_regularizer=[jacobian_clamping]"],
+            "jacobian_clamping is about the generator's Jacobian",
+        ),
+        ([*IMAGES, "transform=[ada]", "loss=relativistic"], "means nothing under Relativistic"),
+        ([*IMAGES, "transform=[ada]", "loss=wasserstein"], "means nothing under Wasserstein"),
         ([*POINTS, "regularizer.r1.every_n_steps=16"], "break the convergence of small problems"),
         ([*POINTS, "dynamics=cgd"], "exact for SGD alone; got Adam and Adam"),
     ],
@@ -104,6 +136,10 @@ def test_what_is_unwise_is_said(words, sentence):
         [*POINTS, "loss=wasserstein", "regularizer=[wgan_gp]"],
         [*POINTS, "loss=wasserstein", "regularizer=[]", "update.discriminator.max_weight=0.01"],
         [*IMAGES, "regularizer.r1.every_n_steps=16"],
+        [*IMAGES, "regularizer=[zcr]", "generator_regularizer=[zcr]"],
+        [*IMAGES, "transform=[ada]", "regularizer=[dragan_centred]"],
+        [*POINTS, f"{PLACE}generator.normalization=spectral", "regularizer=[spectral]"],
+        [*POINTS, "generator_regularizer=[path_length,jacobian_clamping]"],
         [*POINTS, "dynamics=runge_kutta4", "optimizer=sgd"],
     ],
 )

@@ -136,7 +136,7 @@ def test_every_choice_of_a_list_takes_a_step_on_images_with_some_loss(group, cho
     ("loss", "penalty"), [*zip(choices("loss"), cycle(choices("regularizer")), strict=False)]
 )
 def test_every_loss_takes_a_step_with_some_penalty(loss, penalty):
-    experiment = assemble(composed("data=ring8", "model=mlp", f"loss={loss}", f"regularizer=[{penalty}]"))
+    experiment = assemble(composed("data=digits", "model=mlp8", f"loss={loss}", f"regularizer=[{penalty}]"))
     step(experiment)
     assert [name for name in experiment.module.logs or {} if name.startswith("penalty/")]
 
@@ -147,7 +147,7 @@ def test_every_loss_takes_a_step_with_some_penalty(loss, penalty):
 def test_every_dynamics_takes_a_step_with_some_optimizer_and_all_penalties(dynamics, optimizer):
     penalties = ",".join(choices("regularizer"))
     words = f"dynamics={dynamics}", f"optimizer={optimizer}", f"regularizer=[{penalties}]"
-    step(assemble(composed("data=ring8", "model=mlp", *words)))
+    step(assemble(composed("data=digits", "model=mlp8", *words)))
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,16 @@ def augment(
         cutout: side of the square set to 0, as a fraction of the image's.
         color: brightness moves by up to ±color/2, contrast scales by 1 ± color.
 
+    Raises:
+        ValueError: the samples are not images.
+
     Source: Zhao et al. 2020, arXiv:2006.10738, sec. 4 (color 1, translation 1/8, cutout 1/2).
     """
+    if images.ndim != 4:
+        raise ValueError(
+            f"ada and diffaugment must be given images (N, C, H, W); got samples {tuple(images.shape)}. Take "
+            "transform=[instance_noise], which adds noise to samples of any kind, or data of images."
+        )
     height, width = images.shape[-2:]
     chosen = chosen[:, :, None, None, None]
     draw = uniform[:, :, None, None, None]  # (N, 7, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""What must hold between the parts of a run, and what had better hold."""
+"""What must hold between the parts of a run."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,13 +12,10 @@ from saddle.data.dataset import Dataset
 from saddle.data.sampling import draw_batches
 from saddle.dynamics.descent import Alternating, Simultaneous
 from saddle.dynamics.lookahead import Lookahead
-from saddle.dynamics.runge_kutta import RungeKutta2, RungeKutta4
-from saddle.dynamics.second_order import CompetitiveGradientDescent, FollowTheRidge
 from saddle.execution import Dynamics
-from saddle.game import Game, Players
-from saddle.losses import Wasserstein
+from saddle.game import Game
 from saddle.models.normalization import SpectralNorm
-from saddle.optimizers import SGD, Bounded
+from saddle.regularizers import DraganCentred
 
 
 def numbers(config: DictConfig) -> None:
@@ -46,14 +43,13 @@ def numbers(config: DictConfig) -> None:
                     f"{group}.{name}.every_n_steps must be a whole number of at least 1; got {interval}. "
                     "1 takes the penalty in every round."
                 )
-    for name, penalty in config.regularizer.items():
-        for key in ("gamma", "weight"):
-            value = penalty.get(key, 0)
-            if not isinstance(value, int | float) or not value >= 0:
-                raise ValueError(
-                    f"regularizer.{name}.{key} must be a number of at least 0; got {value}. "
-                    f"Give such a number, or leave {name} out of regularizer=[...]."
-                )
+            for key in ("gamma", "weight", "fake_weight", "eta"):
+                value = penalty.get(key, 0)
+                if not isinstance(value, int | float) or not value >= 0:
+                    raise ValueError(
+                        f"{group}.{name}.{key} must be a number of at least 0; got {value}. "
+                        f"Give such a number, or leave {name} out of {group}=[...]."
+                    )
 
 
 def steps(config: DictConfig, dynamics: Dynamics) -> None:
@@ -116,8 +112,14 @@ def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bo
     return bool(slopes)
 
 
-def fit(game: Game, dynamics: Dynamics, takes_slopes: bool) -> None:
+def fit(game: Game, dynamics: Dynamics, dataset: Dataset, takes_slopes: bool) -> None:
     """Refuse parts that contradict each other."""
+    reach = float(dataset.train.abs().max())
+    if reach > 1 and any(isinstance(part, DraganCentred) for part in game.penalties.values()):
+        raise ValueError(
+            "dragan_centred must see data in [-1, 1], to which it clips the places where it takes the slope; "
+            f"got {dataset.name}, which reaches {reach:.3g}. Take regularizer=[dragan]."
+        )
     layers = list(game.discriminator.module.modules())
     if takes_slopes and any(isinstance(layer, _BatchNorm) for layer in layers):
         raise ValueError(
@@ -126,13 +128,13 @@ def fit(game: Game, dynamics: Dynamics, takes_slopes: bool) -> None:
             "normalization@model.discriminator.normalization=layer, or leave the penalty out."
         )
     for player, network in (("generator", game.generator), ("discriminator", game.discriminator)):
-        bound = _max_weight(dynamics, player)
+        bound = max_weight(dynamics, player)
         if bound is not None and any(isinstance(layer, SpectralNorm) for layer in network.module.modules()):
             raise ValueError(
                 f"weights must be bounded in one way; got spectral normalization in the {player} and "
                 f"update.{player}.max_weight={bound:g}, which the normalization undoes. Drop one of them."
             )
-    plain = _innermost(dynamics)
+    plain = innermost(dynamics)
     if game.intervals and not isinstance(plain, Simultaneous | Alternating):
         (part, interval), *_ = game.intervals.items()
         raise ValueError(
@@ -142,48 +144,11 @@ def fit(game: Game, dynamics: Dynamics, takes_slopes: bool) -> None:
         )
 
 
-def advice(game: Game, dynamics: Dynamics, dataset: Dataset, takes_slopes: bool) -> list[str]:
-    """What works, but is probably not what was meant: one sentence each."""
-    found = []
-    layers = list(game.discriminator.module.modules())
-    spectral = any(isinstance(layer, SpectralNorm) for layer in layers)
-    clipped = _max_weight(dynamics, "discriminator") is not None
-    if isinstance(game.loss, Wasserstein) and not (takes_slopes or spectral or clipped):
-        found.append(
-            "the Wasserstein loss has no minimum over unbounded critics. Add regularizer=[wgan_gp], "
-            "update.discriminator.max_weight=0.01, or spectral normalization."
-        )
-    if takes_slopes and spectral:
-        found.append(
-            "spectral normalization and a penalty both bound the discriminator's slope. One is usual."
-        )
-    if game.intervals and dataset.train.ndim == 2:
-        found.append(
-            "penalties that are not taken in every round are known to break the convergence of small "
-            "problems (Huang et al. 2024, arXiv:2501.05441). Take every_n_steps=1."
-        )
-    plain = _innermost(dynamics)
-    rules = [_rule(getattr(plain, player)) for player in Players._fields]
-    if isinstance(plain, BY_LEARNING_RATE) and not all(isinstance(rule, SGD) for rule in rules):
-        found.append(
-            f"{type(plain).__name__} takes a rule's lr for its step size, which is exact for SGD alone; got "
-            f"{' and '.join(type(rule).__name__ for rule in rules)}. Take optimizer=sgd for the method "
-            "as published."
-        )
-    return found
-
-
-BY_LEARNING_RATE = (CompetitiveGradientDescent, FollowTheRidge, RungeKutta2, RungeKutta4)
-
-
-def _innermost(dynamics: Any) -> Any:
+def innermost(dynamics: Any) -> Any:
     """The dynamics that lookahead wraps, or the dynamics itself."""
-    return _innermost(dynamics.inner) if isinstance(dynamics, Lookahead) else dynamics
+    return innermost(dynamics.inner) if isinstance(dynamics, Lookahead) else dynamics
 
 
-def _rule(rule: Any) -> Any:
-    return rule.rule if isinstance(rule, Bounded) else rule
-
-
-def _max_weight(dynamics: Any, player: str) -> float | None:
-    return getattr(getattr(_innermost(dynamics), player), "max_weight", None)
+def max_weight(dynamics: Any, player: str) -> float | None:
+    """The bound on a player's weights, if there is one."""
+    return getattr(getattr(innermost(dynamics), player), "max_weight", None)

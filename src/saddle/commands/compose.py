@@ -7,6 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from saddle.commands import checks
+from saddle.commands.advice import advice
 from saddle.data.dataset import Dataset
 from saddle.diagnostics.probes import Probe
 from saddle.evaluation import Evaluator, Sampler
@@ -70,7 +71,7 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     averages = instantiate(config.average, _convert_="all")
     checks.steps(config, dynamics)
     takes_slopes = checks.shapes(game, dataset, model["latents"], config)
-    checks.fit(game, dynamics, takes_slopes)
+    checks.fit(game, dynamics, dataset, takes_slopes)
     module = GANModule(
         game,
         dynamics,
@@ -91,9 +92,9 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     evaluator = like.evaluator if like else Evaluator(**metrics)
     if not like:
         evaluator.features(dataset.train[:2])  # refuses data that it cannot see
-    advice = checks.advice(game, dynamics, dataset, takes_slopes)
+    advised = advice(game, dynamics, dataset, takes_slopes)
     probes = instantiate(config.get("diagnostics") or {}, _convert_="all")  # an older run has none
-    return Experiment(dataset, game, dynamics, averages, module, sampler, evaluator, probes, advice)
+    return Experiment(dataset, game, dynamics, averages, module, sampler, evaluator, probes, advised)
 
 
 def _penalties(config: DictConfig, group: str) -> tuple[dict[str, Any], dict[str, int]]:
