@@ -76,8 +76,8 @@ class UniformAverage:
     """The mean of the generator's weights after every round past the first ``num_skipped``.
 
     θ̄ₜ = θ̄ₜ₋₁ + (θₜ − θ̄ₜ₋₁)/(t − s), t the rounds, s = ``num_skipped``; until then it follows the
-    generator. On a bilinear game it converges at 1/t where alternating descent circles; simultaneous descent
-    leaves faster than its mean returns.
+    generator. On a bilinear game it converges at 1/t where alternating descent circles, and diverges with
+    simultaneous descent.
 
     Source: Gidel et al. 2019, arXiv:1802.10551, sec. 3.1 and proposition 1.
     """

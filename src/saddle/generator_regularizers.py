@@ -24,7 +24,7 @@ def nagarajan_kolter(game: Game, players: Players, batch: Batch, fake: Tensor, *
     """Squared size of the discriminator's gradient: η · ‖∇_ψL_D(θ, ψ)‖², differentiated in θ.
 
     Its minimum over θ is where D cannot improve. On the bilinear game it adds 2ησ² to G's own curvature.
-    Source: Nagarajan and Kolter 2017, arXiv:1706.04156, sec. 4 (authors' code: η = ½ on the ring).
+    Source: Nagarajan and Kolter 2017, arXiv:1706.04156 (authors' code: η = ½ on the ring).
     """
     functional = replace(game, calculus=FUNCTIONAL)  # a derivative of a derivative
     gradient, _ = functional.discriminator_gradient(players, batch)
