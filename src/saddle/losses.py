@@ -179,7 +179,7 @@ class Relativistic:
     L_D = E[φ(D(x) − D(G(z)))],  L_G = E[φ(D(G(z)) − D(x))], φ one of ``logistic``, ``squared``, ``hinged``.
 
     Blind to a common shift of the logits. Logistic: log 2 for a constant D, and r log 2 for the optimal
-    D if G holds a share r of equal modes. Source: Jolicoeur-Martineau 2018, arXiv:1807.00734, sec. 4.
+    D if G holds a share r of equal modes. Source: Jolicoeur-Martineau 2018, arXiv:1807.00734.
     """
 
     form: Form = logistic
@@ -200,7 +200,7 @@ class RelativisticAverage:
     φ one of ``logistic`` (RaSGAN), ``squared`` (RaLSGAN), ``hinged`` (RaHingeGAN). No factor ½.
 
     Blind to a common shift of the logits. The means are over the batch, so the value depends on the
-    batch size. Source: Jolicoeur-Martineau 2018, arXiv:1807.00734, sec. 4.
+    batch size. Source: Jolicoeur-Martineau 2018, arXiv:1807.00734.
     """
 
     form: Form = logistic

@@ -148,7 +148,7 @@ class LeCam:
     α_R and α_F are exponential averages of the mean logits, from 0, advanced once a round. This is the
     paper's formula; its authors' code first clips the differences at 0.
 
-    Source: Tseng et al. 2021, arXiv:2104.03310, sec. 3 (λ = 0.3, decay 0.99 in their script for 20 % of
+    Source: Tseng et al. 2021, arXiv:2104.03310 (λ = 0.3, decay 0.99 in their script for 20 % of
     CIFAR-10).
     """
 

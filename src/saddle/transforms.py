@@ -101,7 +101,7 @@ def augment(
 class DiffAugment:
     """Augment every image D sees, real or generated, differentiably; see ``augment``. For images only.
 
-    Source: Zhao et al. 2020, arXiv:2006.10738, sec. 3. Flips are left out there and by default here.
+    Source: Zhao et al. 2020, arXiv:2006.10738. Flips are left out there and by default here.
     """
 
     translation: float = 0.125

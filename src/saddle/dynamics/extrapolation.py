@@ -104,7 +104,7 @@ class Optimistic:
     s < 1/√3, fastest at s = ½ with |λ| = 1/√2. Here the *gradient* is optimistic, whatever the rule
     makes of it; ``optimizers.OptimisticAdam`` is optimistic in Adam's direction.
 
-    Source: Daskalakis et al. 2018, arXiv:1711.00141, sec. 2.
+    Source: Daskalakis et al. 2018, arXiv:1711.00141.
     """
 
     generator: UpdateRule
