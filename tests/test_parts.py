@@ -187,7 +187,8 @@ def test_each_augmentation_is_what_it_says():
     assert torch.equal(one(0, 0.2), whole.flip(-1))
     assert torch.equal(one(0, 0.8), whole)
     assert_close(one(1, 0.9), whole + 0.4)
-    assert_close(one(2, 0.75), whole.mean() + 1.5 * (whole - whole.mean()))
+    for draw, factor in ((0.0, 0.5), (0.5, 1.0), (1.0, 1.5)):  # the published range of contrast is [0.5, 1.5]
+        assert_close(one(2, draw), whole.mean() + factor * (whole - whole.mean()))
     down = torch.zeros_like(whole)  # reach 2 of 8 pixels: the draw 0 is −2, so row i shows row i − 2
     down[:, :, 2:] = whole[:, :, :6]
     assert torch.equal(one(3, 0.0, 0.5), down)

@@ -58,7 +58,7 @@ class ExponentialAverage:
 def ema_of_half_life(half_life: float, batch_size: int, warmup: float = 10.0) -> ExponentialAverage:
     """The exponential average whose memory halves every ``half_life`` images: β = 2^(−batch_size/half_life).
 
-    Means the same at every batch size. Source: Karras et al. 2019, arXiv:1912.04958 (their code counts a
+    Means the same at every batch size. Source: Karras et al. 2020, arXiv:1912.04958 (their code counts a
     half-life in thousands of images).
 
     Raises:
@@ -76,9 +76,10 @@ class UniformAverage:
     """The mean of the generator's weights after every round past the first ``num_skipped``.
 
     θ̄ₜ = θ̄ₜ₋₁ + (θₜ − θ̄ₜ₋₁)/(t − s), t the rounds, s = ``num_skipped``; until then it follows the
-    generator. What converges at 1/t where simultaneous descent on a bilinear game circles.
+    generator. On a bilinear game it converges at 1/t where alternating descent circles, and diverges with
+    simultaneous descent.
 
-    Source: Gidel et al. 2019, arXiv:1802.10551, sec. 3.1.
+    Source: Gidel et al. 2019, arXiv:1802.10551, sec. 3.1 and proposition 1.
     """
 
     num_skipped: int = 0

@@ -44,7 +44,7 @@ class Consistency:
     """CR: real samples and moved ones get the same logit: λ · E[(D(x) − D(T(x)))²].
 
     Both logits are differentiated. Exactly 0 for a constant discriminator; no factor ½.
-    Source: Zhang et al. 2020, arXiv:1910.12027, sec. 3 (λ = 10).
+    Source: Zhang et al. 2020, arXiv:1910.12027 (λ = 10).
     """
 
     weight: float

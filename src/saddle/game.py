@@ -78,7 +78,7 @@ class Game:
             arXiv:1712.04086). Divides the batch size.
         memory: of the parts that have one, by name; see ``remember``.
         intervals: of lazy penalties: part -> n, such as ``regularizer.r1`` -> 16. It is taken every n
-            rounds, from round 0 on, with n times its weight (Karras et al. 2019, arXiv:1912.04958, sec. 3.1).
+            rounds, from round 0 on, with n times its weight (Karras et al. 2020, arXiv:1912.04958, sec. 3.1).
         round: the index of the round; see ``at``.
     """
 

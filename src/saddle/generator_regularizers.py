@@ -24,7 +24,7 @@ def nagarajan_kolter(game: Game, players: Players, batch: Batch, fake: Tensor, *
     """Squared size of the discriminator's gradient: η · ‖∇_ψL_D(θ, ψ)‖², differentiated in θ.
 
     Its minimum over θ is where D cannot improve. On the bilinear game it adds 2ησ² to G's own curvature.
-    Source: Nagarajan and Kolter 2017, arXiv:1706.04156, eq. 5 (η = ½ on the ring).
+    Source: Nagarajan and Kolter 2017, arXiv:1706.04156 (authors' code: η = ½ on the ring).
     """
     functional = replace(game, calculus=FUNCTIONAL)  # a derivative of a derivative
     gradient, _ = functional.discriminator_gradient(players, batch)
@@ -37,7 +37,8 @@ def mode_seeking(
     """Reward samples that differ as their latents do: λ / (E[d(G(z), G(z'))/d(z, z')] + ε), d the mean
     absolute difference over a sample's entries, z' the batch's latents moved on by one.
 
-    The unconditional form. Source: Mao et al. 2019, arXiv:1903.05628, eq. 4 and the authors' code.
+    The unconditional form. Source: Mao et al. 2019, arXiv:1903.05628, and the authors' code, which divides
+    the batch's mean d(G(z), G(z')) by its mean d(z, z') (λ = 1, ε = 10⁻⁵).
     """
     apart = (fake - fake.roll(1, 0)).abs().flatten(1).mean(1)  # (N,)
     latents_apart = (batch.latent - batch.latent.roll(1, 0)).abs().flatten(1).mean(1)
@@ -86,7 +87,7 @@ class PathLength:
     Costs one more evaluation of G and a derivative of a derivative. Batch normalization in G mixes the
     samples' Jacobians.
 
-    Source: Karras et al. 2020, arXiv:1912.04958, sec. 3.2 (λ = 2, decay 0.99).
+    Source: Karras et al. 2020, arXiv:1912.04958, sec. 3.2 (authors' code: λ = 2, decay 0.99).
     """
 
     weight: float

@@ -92,7 +92,8 @@ class LeastSquares:
 
     L_D = ½E[(D(x) − a)²] + ½E[(D(G(z)) − b)²],  L_G = ½E[(D(G(z)) − a)²],  a, b the targets.
 
-    Source: Mao et al. 2017, arXiv:1611.04076, eq. 2.
+    Source: Mao et al. 2017, arXiv:1611.04076, eq. 2, where a and b are the other way round and G's own
+    target c is that of real samples.
     """
 
     real_target: float = 1.0
@@ -132,7 +133,7 @@ class Hinge:
 
     L_D = E[max(0, 1 − D(x))] + E[max(0, 1 + D(G(z)))],  L_G = −E[D(G(z))].
 
-    At the optimal D, L_D = 2 − 2 TV. Source: Lim and Ye 2017, arXiv:1705.02894, eqs. 8-9.
+    At the optimal D, L_D = 2 − 2 TV. Source: Lim and Ye 2017, arXiv:1705.02894.
     """
 
     paired: ClassVar[bool] = False
@@ -178,7 +179,7 @@ class Relativistic:
     L_D = E[φ(D(x) − D(G(z)))],  L_G = E[φ(D(G(z)) − D(x))], φ one of ``logistic``, ``squared``, ``hinged``.
 
     Blind to a common shift of the logits. Logistic: log 2 for a constant D, and r log 2 for the optimal
-    D if G holds a share r of equal modes. Source: Jolicoeur-Martineau 2018, arXiv:1807.00734, eqs. 8-9.
+    D if G holds a share r of equal modes. Source: Jolicoeur-Martineau 2018, arXiv:1807.00734.
     """
 
     form: Form = logistic
@@ -199,7 +200,7 @@ class RelativisticAverage:
     φ one of ``logistic`` (RaSGAN), ``squared`` (RaLSGAN), ``hinged`` (RaHingeGAN). No factor ½.
 
     Blind to a common shift of the logits. The means are over the batch, so the value depends on the
-    batch size. Source: Jolicoeur-Martineau 2018, arXiv:1807.00734, eqs. 10-11.
+    batch size. Source: Jolicoeur-Martineau 2018, arXiv:1807.00734.
     """
 
     form: Form = logistic
@@ -257,7 +258,7 @@ class FGAN:
 
     L_D = −E[g(D(x))] + E[f*(g(D(G(z))))],  L_G = −E[f*(g(D(G(z))))], g the output activation.
 
-    At the optimal D, L_D = −D_f. Source: Nowozin et al. 2016, arXiv:1606.00709, eq. 6 and table 6.
+    At the optimal D, L_D = −D_f. Source: Nowozin et al. 2016, arXiv:1606.00709, sec. 2.4.
     """
 
     divergence: Divergence

@@ -34,7 +34,7 @@ def r1(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: 
     """Squared slope at real samples: ½γ · E[‖∇ₓD(x)‖²]. Exactly 0 for a constant discriminator.
 
     The factor ½ is the paper's; its authors' code has none, so their 10 is 20 here.
-    Source: Mescheder et al. 2018, arXiv:1801.04406, sec. 4.1.
+    Source: Mescheder et al. 2018, arXiv:1801.04406, eq. 9.
     """
     return 0.5 * gamma * squared_norm(discriminator.slope(batch.real)).mean()
 
@@ -42,7 +42,7 @@ def r1(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: 
 def r2(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: float) -> Tensor:
     """Squared slope at generated samples: ½γ · E[‖∇ₓD(G(z))‖²].
 
-    Source: Mescheder et al. 2018, arXiv:1801.04406, sec. 4.1.
+    Source: Mescheder et al. 2018, arXiv:1801.04406, eq. 10.
     """
     return 0.5 * gamma * squared_norm(discriminator.slope(fake)).mean()
 
@@ -75,7 +75,7 @@ def wgan_lp(
     """The one-sided form of ``wgan_gp`` (WGAN-LP): λ · E[max(0, ‖∇ₓD(x̂)‖ − target)²], x̂ as there.
 
     Exactly 0, with gradient 0, where the slope is below the target.
-    Source: Petzka et al. 2018, arXiv:1709.08894, eq. 8.
+    Source: Petzka et al. 2018, arXiv:1709.08894.
     """
     return wgan_gp(discriminator, batch, fake, weight=weight, target=target, one_sided=1.0)
 
@@ -83,7 +83,7 @@ def wgan_lp(
 def zero_centered(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
     """Squared slope on interpolates: λ · E[‖∇ₓD(x̂)‖²], x̂ as for ``wgan_gp``. No factor ½.
 
-    Source: Thanh-Tung et al. 2019, arXiv:1902.03984, eq. 9 (λ = 100 for images, 10 for points there).
+    Source: Thanh-Tung et al. 2019, arXiv:1902.03984 (authors' code: λ = 100 for MNIST, 10 for points).
     """
     return weight * squared_norm(discriminator.slope(_interpolate(batch, fake))).mean()
 
@@ -148,7 +148,8 @@ class LeCam:
     α_R and α_F are exponential averages of the mean logits, from 0, advanced once a round. This is the
     paper's formula; its authors' code first clips the differences at 0.
 
-    Source: Tseng et al. 2021, arXiv:2104.03310, eqs. 3-5 (λ = 0.3, decay 0.99 for 20 % of CIFAR-10).
+    Source: Tseng et al. 2021, arXiv:2104.03310 (λ = 0.3, decay 0.99 in their script for 20 % of
+    CIFAR-10).
     """
 
     weight: float

@@ -60,12 +60,13 @@ def augment(
         chosen: (N, 5) of 0 and 1, in the order above: which are applied to which image.
         translation: greatest shift as a fraction of the side; what comes in from outside is 0.
         cutout: side of the square set to 0, as a fraction of the image's.
-        color: brightness moves by up to ±color/2, contrast scales by 1 ± color.
+        color: brightness moves by up to ±color/2, contrast scales by 1 ± color/2.
 
     Raises:
         ValueError: the samples are not images.
 
-    Source: Zhao et al. 2020, arXiv:2006.10738, sec. 4 (color 1, translation 1/8, cutout 1/2).
+    Source: Zhao et al. 2020, arXiv:2006.10738, and the authors' code (color 1, translation 1/8, cutout 1/2),
+    without its saturation.
     """
     if images.ndim != 4:
         raise ValueError(
@@ -77,7 +78,7 @@ def augment(
     draw = uniform[:, :, None, None, None]  # (N, 7, 1, 1, 1)
     images = torch.where(chosen[:, 0] * (draw[:, 0] < 0.5) > 0, images.flip(-1), images)
     images = images + chosen[:, 1] * color * (draw[:, 1] - 0.5)
-    stretch = chosen[:, 2] * color * (2.0 * draw[:, 2] - 1.0)
+    stretch = chosen[:, 2] * color * (draw[:, 2] - 0.5)
     images = images + stretch * (images - images.mean((1, 2, 3), keepdim=True))
 
     rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
@@ -108,7 +109,7 @@ def augment(
 class DiffAugment:
     """Augment every image D sees, real or generated, differentiably; see ``augment``. For images only.
 
-    Source: Zhao et al. 2020, arXiv:2006.10738, eqs. 4-5. Flips are left out there and by default here.
+    Source: Zhao et al. 2020, arXiv:2006.10738. Flips are left out there and by default here.
     """
 
     translation: float = 0.125
@@ -138,7 +139,7 @@ class AdaptiveAugment:
     After each round p ← clip(p + speed·sign(r − target), 0, 1), r = E[sign D(x)] on the augmented real
     samples. ``speed`` is per round: batch size / 500,000 raises p from 0 to 1 in 500,000 images.
 
-    Source: Karras et al. 2020, arXiv:2006.06676, sec. 3.2 (target 0.6), with a compact set of transforms.
+    Source: Karras et al. 2020, arXiv:2006.06676, sec. 3 (target 0.6), with a compact set of transforms.
     """
 
     target: float = 0.6

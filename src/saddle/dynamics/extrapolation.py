@@ -21,7 +21,7 @@ class ExtraGradient:
     steps update its moments, as in ExtraAdam. On the bilinear game |λ|² = 1 − s² + s⁴: converges for
     s < 1, fastest at s = 1/√2.
 
-    Source: Korpelevich 1976; for GANs Gidel et al. 2019, arXiv:1802.10551, eq. 13 and algorithm 4.
+    Source: Korpelevich 1976; for GANs Gidel et al. 2019, arXiv:1802.10551, eqs. 14-15 and algorithm 4.
     """
 
     generator: UpdateRule
@@ -66,7 +66,7 @@ class PastExtraGradient:
     Looking ahead leaves the rule's moments alone. On the bilinear game the points ω̃ follow
     ``Optimistic``'s recursion: λ² − (1 − 2is)λ − is = 0, stable for s < 1/√3.
 
-    Source: Popov 1980; for GANs Gidel et al. 2019, arXiv:1802.10551, eq. 15.
+    Source: Popov 1980; for GANs Gidel et al. 2019, arXiv:1802.10551, eqs. 20-21.
     """
 
     generator: UpdateRule
@@ -104,7 +104,7 @@ class Optimistic:
     s < 1/√3, fastest at s = ½ with |λ| = 1/√2. Here the *gradient* is optimistic, whatever the rule
     makes of it; ``optimizers.OptimisticAdam`` is optimistic in Adam's direction.
 
-    Source: Daskalakis et al. 2018, arXiv:1711.00141, eq. 5.
+    Source: Daskalakis et al. 2018, arXiv:1711.00141.
     """
 
     generator: UpdateRule

@@ -29,7 +29,7 @@ class RungeKutta2:
 
     On the bilinear game |λ|² = 1 + s⁴/4: still outward, but less than Euler's 1 + s².
 
-    Source: Qin et al. 2020, arXiv:2010.15040, algorithm 1.
+    Source: Qin et al. 2020, arXiv:2010.15040, without its gradient regularization.
     """
 
     generator: UpdateRule
@@ -60,7 +60,7 @@ class RungeKutta4:
 
     On the bilinear game |λ|² = 1 − s⁶/72 + s⁸/576: inward for s < 2√2.
 
-    Source: Qin et al. 2020, arXiv:2010.15040, algorithm 1.
+    Source: Qin et al. 2020, arXiv:2010.15040, without its gradient regularization.
     """
 
     generator: UpdateRule

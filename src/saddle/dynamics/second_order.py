@@ -134,7 +134,7 @@ class CompetitiveGradientDescent:
     iterations as the operator has distinct singular values. 14 + 8·num_iterations gradients a round.
     On the bilinear game |λ| = (1 + s²)^(−½), at any s.
 
-    Source: Schaefer and Anandkumar 2019, arXiv:1905.12103, eqs. 3-4.
+    Source: Schaefer and Anandkumar 2019, arXiv:1905.12103.
     """
 
     generator: UpdateRule
@@ -192,7 +192,7 @@ class FollowTheRidge:
     ``num_iterations`` conjugate gradient steps: 10 + 4·num_iterations gradients a round. The correction
     is added after the rule's own step, with ``generator.lr`` as η_G.
 
-    Source: Wang, Zhang and Ba 2020, arXiv:1910.07512, eq. 4 and sec. 3.3.
+    Source: Wang, Zhang and Ba 2020, arXiv:1910.07512.
     """
 
     generator: UpdateRule

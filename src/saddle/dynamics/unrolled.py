@@ -19,7 +19,7 @@ class Unrolled:
     ``Simultaneous``. 2 + 2k gradients a round, counting k that are differentiated again. On the bilinear
     game the eigenvalues are those of [[1 − 2ks², −s], [s, 1]].
 
-    Source: Metz et al. 2017, arXiv:1611.02163, eqs. 7-10.
+    Source: Metz et al. 2017, arXiv:1611.02163, eqs. 6-11.
     """
 
     generator: UpdateRule

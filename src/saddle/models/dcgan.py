@@ -1,7 +1,7 @@
 """Convolutional players for 28x28 images in the manner of DCGAN.
 
 Weights start from N(0, 0.02²), BatchNorm's scales from N(1, 0.02²), biases from 0.
-Source: Radford et al. 2016, arXiv:1511.06434, secs. 3-4.
+Source: Radford et al. 2016, arXiv:1511.06434, secs. 3-4; BatchNorm's scales as in the authors' code.
 """
 
 import torch

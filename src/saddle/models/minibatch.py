@@ -17,10 +17,10 @@ class MinibatchStandardDeviation(nn.Module):
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Append for each sample how close it is to the others: o_b = Σ_{j≠i} exp(−‖M_ib − M_jb‖₁), M = xT.
+    """Append for each sample how close it is to the others: o_ib = Σ_{j≠i} exp(−‖M_ib − M_jb‖₁), M_i = x_iT.
 
-    (N, C) -> (N, C + num_kernels). Source: Salimans et al. 2016, arXiv:1606.03498, sec. 3.2 (50 kernels of 5
-    dimensions there).
+    (N, C) -> (N, C + num_kernels). Source: Salimans et al. 2016, arXiv:1606.03498, sec. 3.2 (authors' code
+    for CIFAR-10: 100 kernels of 5 dimensions).
     """
 
     def __init__(self, num_features: int, num_kernels: int = 50, kernel_dim: int = 5) -> None:

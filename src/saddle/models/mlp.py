@@ -18,7 +18,7 @@ Initialize = Callable[[nn.Linear], None]
 def orthogonal(layer: nn.Linear, *, gain: float) -> None:
     """Weights with orthogonal rows or columns, all singular values ``gain``; no bias.
 
-    Source: Saxe et al. 2014, arXiv:1312.6120, sec. 1.3.
+    Source: Saxe et al. 2014, arXiv:1312.6120, sec. 3.
     """
     nn.init.orthogonal_(layer.weight, gain)
     layer.bias.zero_()

@@ -4,7 +4,7 @@ A normalization has two places: ``around`` a layer with weights, and ``after`` i
 features. In training BatchNorm uses the statistics of its own batch and keeps none (a player has no
 memory). For sampling, its mean and variance are measured afresh over many batches of latents with the
 very weights that will be used, averaged or not: *standing statistics* (Brock et al. 2019,
-arXiv:1809.11096, sec. 3).
+arXiv:1809.11096).
 """
 
 from collections.abc import Callable, Iterable
