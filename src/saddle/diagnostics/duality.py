@@ -60,7 +60,7 @@ def duality_gap(
         ValueError: a count below 1, or no evaluation batch.
         Unbounded: M stopped being finite; a ValueError too.
 
-    Source: Grnarova et al. 2019, arXiv:1811.05512, sec. 3 and algorithm 1.
+    Source: Grnarova et al. 2019, arXiv:1811.05512.
     """
     for name, count in {"num_steps": num_steps, "evaluate_every": evaluate_every}.items():
         if count < 1:

@@ -36,7 +36,7 @@ def path_angle(
     Raises:
         ValueError: no batch, or the two points are the same.
 
-    Source: Berard et al. 2020, arXiv:1906.04848, sec. 4.1.
+    Source: Berard et al. 2020, arXiv:1906.04848, and the authors' code.
     """
     if not batches:
         raise ValueError("the game's gradient is a mean over at least one batch; got none. Draw some.")

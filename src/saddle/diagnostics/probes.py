@@ -54,7 +54,7 @@ def slopes(game: Game, players: Players, draws: Draws, *, num_samples: int) -> d
     """D's squared slope where the two kinds of samples lie: E‖∇ₓD(x)‖² and E‖∇ₓD(G(z))‖².
 
     R1 bounds the first, R2 the second; a ratio of generated to real ones far above 1 says that R1 alone
-    leaves D steep where the generator is. Source: Huang et al. 2024, arXiv:2501.05441.
+    leaves D steep where the generator is. Source: Huang et al. 2024, arXiv:2501.05441, sec. 2.4.
 
     Returns:
         "real_slope", "fake_slope" (in logits² over squared data units) and "slope_ratio", fake over real.
@@ -130,7 +130,7 @@ def duality_gap(
 
     0 at an equilibrium of the zero-sum game and nowhere else. Responses learn on training samples, looks are
     on held-out ones; so few steps give a lower bound. At the equilibrium of the classic game M = −log 4.
-    See ``saddle.diagnostics.duality``. Source: Grnarova et al. 2019, arXiv:1811.05512, sec. 3.
+    See ``saddle.diagnostics.duality``. Source: Grnarova et al. 2019, arXiv:1811.05512.
 
     Returns:
         "duality_gap", "duality_upper", "duality_lower" and "game_value", M(G, D).

@@ -6,7 +6,7 @@ metric is averaged over seeds, and its course is called ``WORSE`` where it moves
 chance and without turning back, ``BETTER`` where it so moves for the better (it is fooled), ``TURNS``
 where it moves both ways and ``BLIND`` where it does not move.
 
-Source: the design of Xu et al. 2018, arXiv:1806.07755, sec. 4.
+Source: the design of Xu et al. 2018, arXiv:1806.07755.
 """
 
 import math

@@ -82,7 +82,7 @@ class Memorization:
     Args:
         layer: of the features.
 
-    Source: Meehan et al. 2020, arXiv:2004.05675, sec. 3.
+    Source: after Meehan et al. 2020, arXiv:2004.05675.
     """
 
     layer: str
@@ -105,7 +105,7 @@ class ClassFID:
         layer: whose features the distance is of.
         classes: layer of logits or probabilities (N, classes).
 
-    Source: Miyato and Koyama 2018, arXiv:1802.05637, sec. 4 (intra FID), there by the labels asked for.
+    Source: Miyato and Koyama 2018, arXiv:1802.05637 (intra FID), there by the labels asked for.
     """
 
     layer: str
@@ -128,7 +128,7 @@ class ClassVendi:
         layer: whose features the score is of.
         classes: layer of logits or probabilities (N, classes).
 
-    Source: Friedman and Dieng 2023, arXiv:2210.02410, def. 2.1.
+    Source: Friedman and Dieng 2023, arXiv:2210.02410, def. 3.1.
     """
 
     layer: str

@@ -80,7 +80,7 @@ def fid_infinity(
         real: (N, d).
         fake: (M, d).
         num_points: n's, from smallest_fraction·M to M.
-        smallest_fraction: in (0, 1); the paper's code has 5,000 of 50,000. The n's must be well above d.
+        smallest_fraction: in (0, 1); the authors' code has 5,000 of 50,000. The n's must be well above d.
         seed: of the orders, one for each n.
 
     Returns:
@@ -90,7 +90,7 @@ def fid_infinity(
     Raises:
         ValueError: fewer than 3 points, or fewer than two rows at the smallest of them.
 
-    Source: Chong and Forsyth 2020, arXiv:1911.07023, sec. 4, and the authors' code (15 points).
+    Source: Chong and Forsyth 2020, arXiv:1911.07023, and the authors' code (15 points).
     """
     real, fake = comparable(real, fake, at_least=2)
     smallest = round(smallest_fraction * len(fake))
@@ -134,7 +134,7 @@ def class_fid(real: Tensor, fake: Tensor, *, real_classes: Tensor, fake_classes:
     Raises:
         ValueError: labels are not one integer a row, or no class has two samples of either side.
 
-    Source: Miyato and Koyama 2018, arXiv:1802.05637, sec. 4 (intra FID).
+    Source: Miyato and Koyama 2018, arXiv:1802.05637 (intra FID).
     """
     real, fake = comparable(real, fake, at_least=2)
     real_classes = class_labels(real_classes, real, "real")

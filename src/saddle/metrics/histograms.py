@@ -27,7 +27,7 @@ def prd(
         real: (N, d), N ≥ num_clusters.
         fake: (M, d), M ≥ num_clusters.
         num_clusters: k, 20 in the paper. Finer ones see more, and more noise.
-        num_runs: of k-means, 10 in the paper.
+        num_runs: of k-means, 10 in the authors' code.
         num_angles: points of the curve, at λ = tan of equally spaced angles.
         seed: of k-means.
 
@@ -38,7 +38,7 @@ def prd(
     Raises:
         ValueError: fewer rows than clusters, unlike widths, or a value that is not finite.
 
-    Source: Sajjadi et al. 2018, arXiv:1806.00035, eqs. 4-5 and sec. 3.3.
+    Source: Sajjadi et al. 2018, arXiv:1806.00035, eq. 4 and secs. 3.3, 4 and 4.3 (the Fs).
     """
     from sklearn.cluster import MiniBatchKMeans
 

@@ -36,7 +36,7 @@ def ms_ssim_diversity(real: Tensor, fake: Tensor, *, num_pairs: int = 500, seed:
     Raises:
         ValueError: not such images, or fewer than two.
 
-    Source: Odena et al. 2017, arXiv:1610.09585, sec. 4.2.
+    Source: Odena et al. 2017, arXiv:1610.09585, sec. 4.2, there of 100 pairs within each class.
     """
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
 
@@ -78,7 +78,7 @@ def lpips_diversity(
     Raises:
         ValueError: not such images, fewer than two, or no weights on this machine.
 
-    Source: Zhang et al. 2018, arXiv:1801.03924; as diversity Zhu et al. 2017, arXiv:1711.11586, sec. 4.
+    Source: Zhang et al. 2018, arXiv:1801.03924; as diversity Zhu et al. 2017, arXiv:1711.11586.
     """
     distance = lpips(network, fake.device)
     return mean_over_pairs(_images(fake), distance, num_pairs=num_pairs, seed=seed)

@@ -9,7 +9,7 @@ Limits: only what the samples themselves leave open is covered, not the training
 For estimates whose first-order variance vanishes (an MMD between equal distributions) intervals are too
 wide. The interval is centred at the full-size value and not corrected for the metric's bias.
 
-Source: Shao and Wu 1989, Ann. Stat. 17, 1176-1197, sec. 3 (delete-d jackknife, d = N/2); Politis, Romano
+Source: Shao and Wu 1989, Ann. Stat. 17, 1176-1197 (delete-d jackknife, d = N/2); Politis, Romano
 and Wolf 1999, Subsampling, ch. 2.
 """
 

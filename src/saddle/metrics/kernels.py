@@ -54,7 +54,7 @@ def kid_and_error(real: Tensor, fake: Tensor, *, block_size: int = 256) -> dict[
     Returns:
         "kid", smaller is better, and "kid_se".
 
-    Source: Sutherland et al. 2017, arXiv:1611.04488, sec. 2, after Hoeffding 1948.
+    Source: Sutherland et al. 2017, arXiv:1611.04488, after Hoeffding 1948.
     """
     real, fake = feature_matrices(real, fake, at_least=2)
     sums = _row_sums(real, fake, _cubic, block_size)

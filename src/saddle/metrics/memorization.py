@@ -27,7 +27,7 @@ def authenticity(real: Tensor, fake: Tensor, *, block_size: int = 256) -> float:
     Raises:
         ValueError: too few rows, unlike widths, or a value that is not finite.
 
-    Source: Alaa et al. 2022, arXiv:2102.08921, sec. 3.3; in percent Stein et al. 2023, arXiv:2306.04675.
+    Source: Alaa et al. 2022, arXiv:2102.08921, secs. 3-4; in percent Stein et al. 2023, arXiv:2306.04675.
     """
     real, fake = comparable(real, fake)
     if len(real) < 2:
@@ -43,6 +43,8 @@ def memorization(real: Tensor, fake: Tensor, *, held_out: Tensor, block_size: in
     """Whether fakes are nearer to the training set than to held-out samples of the same distribution.
 
     min(N, H) samples of either set are used, the first so many: the larger set would always be nearer.
+    Not the C_T of Meehan et al., which asks whether fakes are nearer to the training set than held-out
+    samples are to it, cell by cell.
 
     Args:
         real: the training set (N, d).
@@ -58,7 +60,7 @@ def memorization(real: Tensor, fake: Tensor, *, held_out: Tensor, block_size: in
     Raises:
         ValueError: unlike widths, or a value that is not finite.
 
-    Source: Meehan et al. 2020, arXiv:2004.05675, sec. 3, whose C_T compares the same distances.
+    Source: after Meehan et al. 2020, arXiv:2004.05675.
     """
     real, fake = comparable(real, fake)
     _, held_out = comparable(real, held_out)
@@ -100,7 +102,7 @@ def birthday_support(
     Raises:
         ValueError: fewer than two rows, a quantile outside [0, 1], unlike widths, or not finite.
 
-    Source: Arora and Zhang 2017, arXiv:1706.08224, sec. 2.
+    Source: Arora and Zhang 2017, arXiv:1706.08224.
     """
     real, fake = comparable(real, fake, at_least=2)
     if not 0 <= quantile <= 1:

@@ -1,6 +1,6 @@
 """Distances for points whose law is known by its moments, or is a single point: no mode is counted.
 
-Source: their definitions; for W₁ on the line Villani 2009, Optimal Transport, ch. 6.
+Source: their definitions; for W₁ on the line Villani 2003, Topics in Optimal Transportation, sec. 2.2.
 """
 
 import numpy as np

@@ -32,7 +32,7 @@ def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3, block_size: int 
     Raises:
         ValueError: k or fewer rows, unlike widths, or a value that is not finite.
 
-    Source: Kynkäänniemi et al. 2019, arXiv:1904.06991, eq. 1.
+    Source: Kynkäänniemi et al. 2019, arXiv:1904.06991, eqs. 1-2 (k = 3).
     """
     real, fake = _checked(real, fake, k)
     return _manifolds(_counts(real, fake, _radii(real, (k,)), _radii(fake, (k,)), block_size))
@@ -57,7 +57,7 @@ def density_coverage(real: Tensor, fake: Tensor, *, k: int = 5, block_size: int 
     Raises:
         ValueError: k or fewer rows, unlike widths, or a value that is not finite.
 
-    Source: Naeem et al. 2020, arXiv:2002.09797, eqs. 3 and 4.
+    Source: Naeem et al. 2020, arXiv:2002.09797, sec. 3 (their code: balls without their surface).
     """
     real, fake = _checked(real, fake, k)
     nowhere = torch.full((len(fake),), -1.0, dtype=torch.float64, device=fake.device)

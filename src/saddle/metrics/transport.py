@@ -28,7 +28,7 @@ def sliced_wasserstein(real: Tensor, fake: Tensor, *, num_projections: int = 256
     Raises:
         ValueError: no rows, no directions, unlike widths, or a value that is not finite.
 
-    Source: Bonneel et al. 2015, J. Math. Imaging Vis. 51, eq. 15; Deshpande et al. 2018, arXiv:1803.11188.
+    Source: Bonneel et al. 2015, J. Math. Imaging Vis. 51; Deshpande et al. 2018, arXiv:1803.11188.
     """
     real, fake = feature_matrices(real, fake)
     if num_projections < 1:

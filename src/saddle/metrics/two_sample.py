@@ -27,7 +27,7 @@ def one_nearest_neighbour(real: Tensor, fake: Tensor, *, block_size: int = 256) 
     Raises:
         ValueError: fewer than two rows, unlike widths, or a value that is not finite.
 
-    Source: Lopez-Paz and Oquab 2017, arXiv:1610.06545; for GANs Xu et al. 2018, arXiv:1806.07755, sec. 2.
+    Source: Lopez-Paz and Oquab 2017, arXiv:1610.06545; for GANs Xu et al. 2018, arXiv:1806.07755.
     """
     real, fake = comparable(real, fake, at_least=2)
     num = min(len(real), len(fake))

@@ -24,7 +24,7 @@ def vendi(real: Tensor, fake: Tensor, *, block_size: int = 8192) -> float:
     Raises:
         ValueError: no rows, unlike widths, or a value that is not finite.
 
-    Source: Friedman and Dieng 2023, arXiv:2210.02410, def. 2.1.
+    Source: Friedman and Dieng 2023, arXiv:2210.02410, def. 3.1.
     """
     _, fake = comparable(real, fake)
     if len(fake) <= fake.shape[1]:
@@ -52,7 +52,7 @@ def class_vendi(real: Tensor, fake: Tensor, *, fake_classes: Tensor) -> dict[str
     Raises:
         ValueError: labels are not one integer a row; or as ``vendi``.
 
-    Source: Friedman and Dieng 2023, arXiv:2210.02410, def. 2.1.
+    Source: Friedman and Dieng 2023, arXiv:2210.02410, def. 3.1.
     """
     _, fake = comparable(real, fake)
     labels = class_labels(fake_classes, fake, "fake")

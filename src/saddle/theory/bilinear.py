@@ -64,12 +64,12 @@ Source: Schaefer and Anandkumar 2019, arXiv:1905.12103."""
 OPTIMISTIC = Method(lambda s: quadratic_roots(1 - 2j * s, -1j * s), 1 / math.sqrt(3), 0.5)
 """λ² − (1 − 2is)λ − is = 0, at best 1/√2, a double root. Also of extragradient from the past.
 
-Source: Daskalakis et al. 2018, arXiv:1711.00141; the limit: Gidel et al. 2019, arXiv:1802.10551."""
+Sources: Daskalakis et al. 2018, arXiv:1711.00141; Gidel et al. 2019, arXiv:1802.10551; limit derived."""
 
 COMPETITIVE = Method(lambda s: (1 / (1 - 1j * s),), math.inf, math.inf)
 """|λ| = (1 + s²)^{−½}: competitive gradient descent, which is the implicit (proximal point) step here.
 
-Source: Schaefer and Anandkumar 2019, arXiv:1905.12103, eqs. 3-4."""
+Source: Schaefer and Anandkumar 2019, arXiv:1905.12103, sec. 2."""
 
 RUNGE_KUTTA2 = _never(lambda s: (1 + 1j * s + (1j * s) ** 2 / 2,))
 """|λ|² = 1 + s⁴/4: grows at any s. Source: Qin et al. 2020, arXiv:2010.15040."""
@@ -97,7 +97,7 @@ def unrolled(k: int) -> Method:
     """Eigenvalues of [[1 − 2ks², −s], [s, 1]]: k discriminator steps unrolled, both players at once.
 
     Stable for s < 2/√(4k − 1); at best 1 − 1/k at s = 1/k, where the roots meet. k = 0 is simultaneous
-    descent. Source: Metz et al. 2017, arXiv:1611.02163, eqs. 7-10.
+    descent. Source: Metz et al. 2017, arXiv:1611.02163, eqs. 6-11.
     """
     at_least(0, k=k)
     if k == 0:
@@ -113,7 +113,7 @@ def nagarajan_kolter(eta: float, sigma: float = 1.0) -> Method:
     """Eigenvalues of [[1 − cs, −s], [s, 1]], c = 2·eta·σ: the generator's loss has eta·‖∇_ψL_D‖² added.
 
     Stable for s < c if c ≤ 2, else for s < c − √(c² − 4); at best √(1 − c²/4) at s = c/2, or √(1 − 4/c²) at
-    s = 2/c. Source: Nagarajan and Kolter 2017, arXiv:1706.04156, eq. 5.
+    s = 2/c. Source: Nagarajan and Kolter 2017, arXiv:1706.04156, sec. 4.
     """
     positive(eta=eta, sigma=sigma)
     c = 2 * eta * sigma

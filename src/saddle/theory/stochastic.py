@@ -7,7 +7,7 @@ from saddle.theory.domain import not_negative, positive
 TTUR_CURVATURES = (200.0, 2.0)
 """Of x and of y at the saddle (0, 0) of f = (1 + x²)(100 − y²), x minimising and y maximising.
 
-Source: Heusel et al. 2017, arXiv:1706.08500, the toy game of its first figure."""
+Source: Heusel et al. 2017, arXiv:1706.08500, the toy game of figure 4."""
 
 
 def contraction(lr: float, curvature: float) -> float:
