@@ -113,7 +113,7 @@ def test_a_critic_that_does_not_look_is_charged_exactly_nothing(event, calculus)
 def moved_by_hand(image: Tensor, numbers: Tensor, reach: int) -> Tensor:
     """Flip if the first number is below ½, then shift: pixel (i, j) shows (i + di, j + dj), or 0 outside."""
     channels, height, width = image.shape
-    down, right = (int(numbers[index].item() * (2 * reach + 1)) - reach for index in (3, 4))
+    down, right = (int(numbers[index].item() * (2 * reach + 1)) - reach for index in (4, 5))
     flipped = [
         [[image[c, i, width - 1 - j if numbers[0] < 0.5 else j] for j in range(width)] for i in range(height)]
         for c in range(channels)
@@ -129,7 +129,7 @@ def moved_by_hand(image: Tensor, numbers: Tensor, reach: int) -> Tensor:
 
 @every_calculus
 def test_images_are_flipped_and_shifted_pixel_by_pixel(calculus):
-    real, fake, numbers = normal(6, 2, 8, 8, seed=1), normal(6, 2, 8, 8, seed=2), uniform(6, 7, seed=3)
+    real, fake, numbers = normal(6, 2, 8, 8, seed=1), normal(6, 2, 8, 8, seed=2), uniform(6, 8, seed=3)
     assert 0 < (numbers[:, 0] < 0.5).sum() < 6  # some are flipped, some are not
     critic = Linear(normal(2, 8, 8, seed=4))
     expected = [
@@ -148,7 +148,7 @@ def test_images_are_flipped_and_shifted_pixel_by_pixel(calculus):
 
 
 def test_a_critic_that_is_the_same_for_mirror_images_is_charged_only_for_shifts():
-    images, numbers = normal(6, 1, 8, 8, seed=1), uniform(6, 7, seed=3)
+    images, numbers = normal(6, 1, 8, 8, seed=1), uniform(6, 8, seed=3)
     critic = Linear(torch.ones(1, 8, 8))
     still, _ = evaluate(Consistency(1.0, translation=0.0), critic, images, images, numbers)
     assert_close(still.item(), 0.0, atol=1e-26, rtol=0)  # sums of 64 numbers in another order, squared

@@ -171,29 +171,32 @@ NUMBERS = {"translation": 0.25, "cutout": 0.5, "color": 1.0}
 
 
 def test_nothing_chosen_changes_nothing():
-    assert torch.equal(augment(images(), random(4, 7), torch.zeros(4, 5), **NUMBERS), images())
+    assert torch.equal(augment(images(), random(4, 8), torch.zeros(4, 6), **NUMBERS), images())
 
 
 def test_each_augmentation_is_what_it_says():
-    whole = images(1)
+    whole = gaussian(1, 3, 8, 8)
 
     def one(which: int, *draws: float) -> Tensor:
-        chosen, uniform = torch.zeros(1, 5), torch.full((1, 7), 0.5)
+        chosen, uniform = torch.zeros(1, 6), torch.full((1, 8), 0.5)
         chosen[0, which] = 1.0
-        for index, draw in zip(((0,), (1,), (2,), (3, 4), (5, 6))[which], draws, strict=True):
+        for index, draw in zip(((0,), (1,), (2,), (3,), (4, 5), (6, 7))[which], draws, strict=True):
             uniform[0, index] = draw
         return augment(whole, uniform, chosen, **NUMBERS)
 
     assert torch.equal(one(0, 0.2), whole.flip(-1))
     assert torch.equal(one(0, 0.8), whole)
     assert_close(one(1, 0.9), whole + 0.4)
+    grey = whole.mean(1, keepdim=True)
+    for draw, factor in ((0.0, 0.0), (0.5, 1.0), (1.0, 2.0)):  # the published range of saturation is [0, 2]
+        assert_close(one(2, draw), grey + factor * (whole - grey))
     for draw, factor in ((0.0, 0.5), (0.5, 1.0), (1.0, 1.5)):  # the published range of contrast is [0.5, 1.5]
-        assert_close(one(2, draw), whole.mean() + factor * (whole - whole.mean()))
+        assert_close(one(3, draw), whole.mean() + factor * (whole - whole.mean()))
     down = torch.zeros_like(whole)  # reach 2 of 8 pixels: the draw 0 is −2, so row i shows row i − 2
     down[:, :, 2:] = whole[:, :, :6]
-    assert torch.equal(one(3, 0.0, 0.5), down)
-    assert torch.equal(one(3, 0.5, 0.5), whole)
-    cut = one(4, 0.5, 0.5)  # centre 4, half side 2: rows and columns 2 … 6
+    assert torch.equal(one(4, 0.0, 0.5), down)
+    assert torch.equal(one(4, 0.5, 0.5), whole)
+    cut = one(5, 0.5, 0.5)  # centre 4, half side 2: rows and columns 2 … 6
     assert (cut[:, :, 2:7, 2:7] == 0).all()
     cut[:, :, 2:7, 2:7] = whole[:, :, 2:7, 2:7]
     assert torch.equal(cut, whole)
@@ -201,7 +204,7 @@ def test_each_augmentation_is_what_it_says():
 
 def test_augmentations_are_differentiable_and_can_be_lifted():
     several = gaussian(3, 4, 1, 8, 8)
-    uniform, chosen = random(3, 4, 7), (random(3, 4, 5, seed=9) < 0.5).to(torch.float64)
+    uniform, chosen = random(3, 4, 8), (random(3, 4, 6, seed=9) < 0.5).to(torch.float64)
 
     def total(x: Tensor, u: Tensor, c: Tensor) -> Tensor:
         return augment(x, u, c, **NUMBERS).square().sum()
@@ -215,16 +218,16 @@ def test_augmentations_are_differentiable_and_can_be_lifted():
 def test_adaptive_augmentation_follows_the_sign_of_the_logits():
     transform = AdaptiveAugment(target=0.6, speed=0.01)
     memory = transform.init(torch.zeros(1))
-    assert torch.equal(transform(images(), random(4, 12), memory), images())  # p starts at 0
+    assert torch.equal(transform(images(), random(4, 14), memory), images())  # p starts at 0
     for _ in range(3):
         memory = transform.advance(memory, {"diag/real_sign": torch.tensor(0.9)})
     assert_close(memory.p.item(), 0.03)
     memory = transform.advance(memory, {"diag/real_sign": torch.tensor(0.1)})
     assert_close(memory.p.item(), 0.02)
-    always = transform(images(), random(4, 12), Probability(torch.tensor(1.0)))
-    uniform = random(4, 12)[:, :7]
+    always = transform(images(), random(4, 14), Probability(torch.tensor(1.0)))
+    uniform = random(4, 14)[:, :8]
     numbers = {"translation": 0.125, "cutout": 0.5, "color": 1.0}
-    assert torch.equal(always, augment(images(), uniform, torch.ones(4, 5), **numbers))
+    assert torch.equal(always, augment(images(), uniform, torch.ones(4, 6), **numbers))
 
 
 def test_the_discriminator_sees_transformed_samples_and_penalties_do_so_too():

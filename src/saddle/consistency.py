@@ -18,11 +18,11 @@ from torch import Tensor
 
 from saddle.calculus import BoundDiscriminator, Function
 from saddle.game import Batch
-from saddle.transforms import augment, gaussian
+from saddle.transforms import NUM_DRAWS, augment, gaussian
 
 
 def _num_uniform(event: tuple[int, ...]) -> int:
-    return 7 if len(event) == 3 else prod(event)  # 7: what ``augment`` reads
+    return NUM_DRAWS if len(event) == 3 else prod(event)
 
 
 def _move(samples: Tensor, uniform: Tensor, translation: float, jitter: float) -> Tensor:
@@ -30,7 +30,9 @@ def _move(samples: Tensor, uniform: Tensor, translation: float, jitter: float) -
     if samples.ndim != 4:
         return samples + jitter * gaussian(uniform).reshape(samples.shape)
     images = samples.reshape(len(uniform), -1, *samples.shape[2:])
-    chosen = uniform.new_tensor([1.0, 0.0, 0.0, 1.0, 0.0]).expand(len(uniform), 5)  # flip and translation
+    chosen = uniform.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).expand(
+        len(uniform), -1
+    )  # flip and translation
     moved = augment(images, uniform, chosen, translation=translation, cutout=0.0, color=0.0)
     return moved.reshape(samples.shape)
 

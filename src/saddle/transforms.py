@@ -49,24 +49,28 @@ class InstanceNoise:
         return Count(memory.rounds + 1.0)
 
 
+NUM_AUGMENTATIONS, NUM_DRAWS = 6, 8
+"""What ``augment`` applies, and how many uniform numbers an image needs for all of it."""
+
+
 def augment(
     images: Tensor, uniform: Tensor, chosen: Tensor, *, translation: float, cutout: float, color: float
 ) -> Tensor:
-    """Flip, brightness, contrast, translation and cutout of images (N, C, H, W), each where chosen.
+    """Flip, colour, translation and cutout of images (N, C, H, W), each where chosen.
 
     Args:
         images: in [−1, 1].
-        uniform: (N, 7): flip, brightness, contrast, translation (y, x), cutout centre (y, x).
-        chosen: (N, 5) of 0 and 1, in the order above: which are applied to which image.
+        uniform: (N, 8): flip, brightness, saturation, contrast, translation (y, x), cutout centre (y, x).
+        chosen: (N, 6) of 0 and 1, in the order above: which are applied to which image.
         translation: greatest shift as a fraction of the side; what comes in from outside is 0.
         cutout: side of the square set to 0, as a fraction of the image's.
-        color: brightness moves by up to ±color/2, contrast scales by 1 ± color/2.
+        color: brightness moves by up to ±color/2; saturation, the distance from a pixel's mean over channels,
+            scales by 1 ± color, and contrast, that from the image's mean, by 1 ± color/2.
 
     Raises:
         ValueError: the samples are not images.
 
-    Source: Zhao et al. 2020, arXiv:2006.10738, and the authors' code (color 1, translation 1/8, cutout 1/2),
-    without its saturation.
+    Source: Zhao et al. 2020, arXiv:2006.10738, and the authors' code (color 1, translation 1/8, cutout 1/2).
     """
     if images.ndim != 4:
         raise ValueError(
@@ -75,10 +79,12 @@ def augment(
         )
     height, width = images.shape[-2:]
     chosen = chosen[:, :, None, None, None]
-    draw = uniform[:, :, None, None, None]  # (N, 7, 1, 1, 1)
+    draw = uniform[:, :, None, None, None]  # (N, 8, 1, 1, 1)
     images = torch.where(chosen[:, 0] * (draw[:, 0] < 0.5) > 0, images.flip(-1), images)
     images = images + chosen[:, 1] * color * (draw[:, 1] - 0.5)
-    stretch = chosen[:, 2] * color * (draw[:, 2] - 0.5)
+    stretch = chosen[:, 2] * color * (2.0 * draw[:, 2] - 1.0)
+    images = images + stretch * (images - images.mean(1, keepdim=True))
+    stretch = chosen[:, 3] * color * (draw[:, 3] - 0.5)
     images = images + stretch * (images - images.mean((1, 2, 3), keepdim=True))
 
     rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
@@ -88,9 +94,9 @@ def augment(
         reach = int(translation * side + 0.5)
         return ((draws * (2 * reach + 1)).floor() - reach).clamp(max=reach).to(torch.long)[:, None]
 
-    moved = chosen[:, 3, 0, 0, 0].to(torch.long)[:, None]
-    from_rows = rows + moved * shift(uniform[:, 3], height)  # (N, H)
-    from_columns = columns + moved * shift(uniform[:, 4], width)  # (N, W)
+    moved = chosen[:, 4, 0, 0, 0].to(torch.long)[:, None]
+    from_rows = rows + moved * shift(uniform[:, 4], height)  # (N, H)
+    from_columns = columns + moved * shift(uniform[:, 5], width)  # (N, W)
     inside = ((from_rows >= 0) & (from_rows < height))[:, None, :, None]
     inside = inside & ((from_columns >= 0) & (from_columns < width))[:, None, None, :]
     index = from_rows.clamp(0, height - 1)[:, None, :, None].expand_as(images)
@@ -99,9 +105,9 @@ def augment(
     images = torch.where(inside, images.gather(3, index), 0.0)
 
     half = cutout / 2.0
-    far_rows = (rows[None] - uniform[:, 5, None] * height).abs() > half * height  # (N, H)
-    far_columns = (columns[None] - uniform[:, 6, None] * width).abs() > half * width
-    kept = far_rows[:, None, :, None] | far_columns[:, None, None, :] | (chosen[:, 4] == 0)
+    far_rows = (rows[None] - uniform[:, 6, None] * height).abs() > half * height  # (N, H)
+    far_columns = (columns[None] - uniform[:, 7, None] * width).abs() > half * width
+    kept = far_rows[:, None, :, None] | far_columns[:, None, None, :] | (chosen[:, 5] == 0)
     return torch.where(kept, images, 0.0)
 
 
@@ -118,10 +124,10 @@ class DiffAugment:
     flip: float = 0.0  # 1 flips half of the images
 
     def num_uniform(self, event: tuple[int, ...]) -> int:
-        return 7
+        return NUM_DRAWS
 
     def __call__(self, samples: Tensor, uniform: Tensor) -> Tensor:
-        chosen = torch.ones_like(uniform[:, :5])
+        chosen = torch.ones_like(uniform[:, :NUM_AUGMENTATIONS])
         chosen = torch.cat([self.flip * chosen[:, :1], chosen[:, 1:]], 1)
         return augment(
             samples, uniform, chosen, translation=self.translation, cutout=self.cutout, color=self.color
@@ -149,16 +155,16 @@ class AdaptiveAugment:
     color: float = 1.0
 
     def num_uniform(self, event: tuple[int, ...]) -> int:
-        return 12
+        return NUM_DRAWS + NUM_AUGMENTATIONS
 
     def init(self, like: Tensor) -> Probability:
         return Probability(torch.zeros((), dtype=like.dtype, device=like.device))
 
     def __call__(self, samples: Tensor, uniform: Tensor, memory: Probability) -> Tensor:
-        chosen = (uniform[:, 7:] < memory.p).to(samples.dtype)
+        chosen = (uniform[:, NUM_DRAWS:] < memory.p).to(samples.dtype)
         return augment(
             samples,
-            uniform[:, :7],
+            uniform[:, :NUM_DRAWS],
             chosen,
             translation=self.translation,
             cutout=self.cutout,
