@@ -7,6 +7,7 @@ from saddle.commands.compose import assemble
 from test_compositions import composed
 
 POINTS = ["data=ring8", "model=mlp"]
+PERIODS = ["evaluate_every=10", "checkpoint_every=10"]
 PLACE = "normalization@model."
 IMAGES = ["data=digits", "model=mlp8"]
 
@@ -81,6 +82,14 @@ def _float32_as_the_commands_have_it(_float64_by_default: None) -> None:
             ["regularizer=[dragan_centred]"],
             r"dragan_centred must see data in \[-1, 1\], .* got ring8, which reaches 1\.\d+\. Take",
         ),
+        (
+            [f"{PLACE}generator.normalization=batch", "batch_size=1"],
+            r"at least two samples at once; got a batch of 1 for the generator",
+        ),
+        (
+            [f"{PLACE}discriminator.normalization=batch", "batch_size=2", "pack=2", "regularizer=[]"],
+            r"got a batch of 1 for the discriminator, of batch_size=2 and pack=2\. Take",
+        ),
         (["regularizer.r1.gamma=-1"], r"regularizer\.r1\.gamma must be a number of at least 0; got -1"),
         (
             ["generator_regularizer=[mode_seeking]", "generator_regularizer.mode_seeking.weight=-1"],
@@ -118,6 +127,29 @@ def test_parts_that_contradict_each_other_are_refused(words, reason):
             [*POINTS, f"{PLACE}generator.normalization=batch", "generator_regularizer=[jacobian_clamping]"],
             "jacobian_clamping is about the generator's Jacobian",
         ),
+        (
+            [*POINTS, "regularizer=[]", f"{PLACE}discriminator.normalization=spectral", "optimizer=adamw"],
+            "weight decay shrinks the discriminator's weights before spectral normalization",
+        ),
+        (
+            [*POINTS, f"{PLACE}generator.normalization=layer", "update.generator.max_weight=0.1"],
+            "the scales of the generator's normalization too",
+        ),
+        (
+            [*POINTS, "regularizer=[cr]", f"{PLACE}discriminator.normalization=batch"],
+            "cr compares the logits of two batches",
+        ),
+        ([*POINTS, "dynamics=extragradient", "optimizer=optimistic_adam"], "both look ahead"),
+        (
+            [
+                *POINTS,
+                "transform=[instance_noise]",
+                "dynamics.num_generator_steps=2",
+                "num_steps=20",
+                *PERIODS,
+            ],
+            r"has 10. Take transform.instance_noise.num_rounds=10",
+        ),
         ([*IMAGES, "transform=[ada]", "loss=relativistic"], "means nothing under Relativistic"),
         ([*IMAGES, "transform=[ada]", "loss=wasserstein"], "means nothing under Wasserstein"),
         ([*POINTS, "regularizer.r1.every_n_steps=16"], "break the convergence of small problems"),
@@ -137,6 +169,7 @@ def test_what_is_unwise_is_said(words, sentence):
         [*POINTS, "loss=wasserstein", "regularizer=[]", "update.discriminator.max_weight=0.01"],
         [*IMAGES, "regularizer.r1.every_n_steps=16"],
         [*IMAGES, "regularizer=[zcr]", "generator_regularizer=[zcr]"],
+        [*POINTS, "transform=[instance_noise]"],
         [*IMAGES, "transform=[ada]", "regularizer=[dragan_centred]"],
         [*POINTS, f"{PLACE}generator.normalization=spectral", "regularizer=[spectral]"],
         [*POINTS, "generator_regularizer=[path_length,jacobian_clamping]"],

@@ -262,6 +262,25 @@ def test_packing_shows_samples_side_by_side_and_trains():
     assert logs["penalty/r1"] > 0
 
 
+def test_a_packed_discriminator_draws_its_dropout_once_a_pack():
+    discriminator = mlp.Discriminator((2,), [8], 0.2, dropout=0.5, pack=2)
+    game = Game(
+        Network(mlp.Generator(3, (2,), [8], 0.2)),
+        Network(discriminator),
+        NonSaturating(),
+        {"r1": partial(r1, gamma=1.0)},
+        pack=2,
+    )
+    (batch,) = draw_batches(gaussian(20, 2), partial(normal, size=3), game, 6, 1, 0, 0)
+    (name,) = batch.uniform.discriminator
+    game.gradients(game.init(), batch)
+    logits = game.bind_discriminator(game.init(), batch)(game.packed(batch.real))
+    network = game.discriminator.bind(
+        game.init().discriminator, {name: batch.uniform.discriminator[name][:3]}
+    )
+    assert torch.equal(logits, network(batch.real.reshape(3, 4)))
+
+
 # ---- memory
 
 
@@ -283,21 +302,24 @@ def play(game: Game, num: int):
     turn, data = eager(game, dynamics, averages), images(20).repeat(1, 1, 4, 4)[:, :, :28, :28]
     for index in range(num):
         batches = draw_batches(data, partial(normal, size=3), game, 4, 2, 0, index)
-        state, _ = turn(state, batches, index)
-    return state
+        state, logs = turn(state, batches, index)
+    return state, logs
 
 
 def test_every_memory_advances_once_a_round():
-    state = play(everything(), 3)
+    state, logs = play(everything(), 3)
     assert state.game["transform.noise"].rounds == 3
     assert state.game["regularizer.lecam"].real != 0
     assert set(state.game) == {"transform.noise", "transform.ada", "regularizer.lecam", "discriminator"}
+    # the last round was played with the noise of two rounds before it
+    assert_close(logs["diag/instance_noise_std"].item(), 0.1 * (1 - 2 / 5))
+    assert logs["diag/ada_p"] == play(everything(), 2)[0].game["transform.ada"].p
 
 
 def test_a_game_with_memory_trains_alike_both_ways():
     from dataclasses import replace
 
-    first, second = play(everything(), 3), play(replace(everything(), calculus=FUNCTIONAL), 3)
+    first, second = (play(everything(), 3)[0], play(replace(everything(), calculus=FUNCTIONAL), 3)[0])
     assert_close(tuple(first.players), tuple(second.players), atol=1e-10, rtol=0)
 
 
@@ -341,7 +363,7 @@ def test_every_normalization_trains_in_both_players(normalization):
     torch.manual_seed(0)
     networks = dcgan.Generator(3, 1, 8, normalization), dcgan.Discriminator(1, 8, normalization)
     game = Game(*map(Network, networks), NonSaturating(), {"r1": partial(r1, gamma=0.1)})
-    state = play(game, 2)
+    state, _ = play(game, 2)
     assert all(torch.isfinite(vector).all() for vector in state.players)
 
 

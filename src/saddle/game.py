@@ -52,6 +52,7 @@ class Part(Protocol):
     - ``init(like) -> memory`` and ``advance(memory, logs) -> memory``: a memory from round to round,
       tensors like ``like``. It arrives as the keyword ``memory`` and is advanced once a round, from what
       the round logged;
+    - ``report(memory) -> logs``: what of its memory to log, with the discriminator's loss;
     - ``sees_generator = True``, of a penalty on D: the keyword ``generator`` is the present G as a function,
       latents (N, d) -> packed samples.
 
@@ -161,7 +162,9 @@ class Game:
 
     def bind_discriminator(self, players: Players, batch: Batch) -> BoundDiscriminator:
         """Packed samples (N/m, m·C, ...) -> logits (N/m,), transforms included."""
-        buffers = {**batch.uniform.discriminator, **self.memory.get("discriminator", {})}
+        # a pack is one sample to D's own layers
+        draws = {name: draw[: len(draw) // self.pack] for name, draw in batch.uniform.discriminator.items()}
+        buffers = {**draws, **self.memory.get("discriminator", {})}
         network = self.discriminator.bind(players.discriminator, buffers)
         weights = partial(self.discriminator.matrices, players.discriminator)
         if not self.transforms:
@@ -205,6 +208,7 @@ class Game:
             "diag/real_logit": real_logits.mean(),
             "diag/fake_logit": fake_logits.mean(),
             "diag/real_sign": real_logits.sign().mean(),
+            **self._reports(),
             **seen,
         }
         return sum(penalties.values(), adversarial), _detached(logs)
@@ -225,6 +229,15 @@ class Game:
             **seen,
         }
         return sum(penalties.values(), adversarial), _detached(logs)
+
+    def _reports(self) -> Logs:
+        """What parts say of the memory that they have in this round."""
+        return {
+            key: value
+            for name, memory in self.memory.items()
+            if hasattr(part := self._parts.get(name), "report")
+            for key, value in part.report(memory).items()  # type: ignore[union-attr]
+        }
 
     def _is_due(self, part: str) -> bool:
         return self.round % self.intervals.get(part, 1) == 0

@@ -28,7 +28,8 @@ class Count(NamedTuple):
 class InstanceNoise:
     """Add Gaussian noise, annealed to nothing: x + σₜε, σₜ = σ·max(0, 1 − t/T), t the round.
 
-    Makes the supports overlap, so that D's gradient does not vanish. ``num_rounds`` T = inf keeps σ.
+    Makes the supports overlap, so that D's gradient does not vanish. ``num_rounds`` T = inf keeps σ, which is
+    logged as ``diag/instance_noise_std``.
     Source: Sønderby et al. 2017, arXiv:1610.04490; Arjovsky and Bottou 2017, arXiv:1701.04862, sec. 3.
     """
 
@@ -42,11 +43,16 @@ class InstanceNoise:
         return Count(torch.zeros((), dtype=like.dtype, device=like.device))
 
     def __call__(self, samples: Tensor, uniform: Tensor, memory: Count) -> Tensor:
-        std = self.std * (1.0 - memory.rounds / self.num_rounds).clamp(min=0.0)
-        return samples + std * gaussian(uniform).reshape(samples.shape)
+        return samples + self._std(memory) * gaussian(uniform).reshape(samples.shape)
 
     def advance(self, memory: Count, logs: Logs) -> Count:
         return Count(memory.rounds + 1.0)
+
+    def report(self, memory: Count) -> Logs:
+        return {"diag/instance_noise_std": self._std(memory)}
+
+    def _std(self, memory: Count) -> Tensor:
+        return self.std * (1.0 - memory.rounds / self.num_rounds).clamp(min=0.0)
 
 
 NUM_AUGMENTATIONS, NUM_DRAWS = 6, 8
@@ -143,7 +149,8 @@ class AdaptiveAugment:
     """ADA: ``augment`` each image with probability p, which follows the discriminator's overfitting.
 
     After each round p ← clip(p + speed·sign(r − target), 0, 1), r = E[sign D(x)] on the augmented real
-    samples. ``speed`` is per round: batch size / 500,000 raises p from 0 to 1 in 500,000 images.
+    samples. ``speed`` is per round: batch size / 500,000 raises p from 0 to 1 in 500,000 images. p is logged
+    as ``diag/ada_p``.
 
     Source: Karras et al. 2020, arXiv:2006.06676, sec. 3 (target 0.6), with a compact set of transforms.
     """
@@ -174,3 +181,6 @@ class AdaptiveAugment:
     def advance(self, memory: Probability, logs: Logs) -> Probability:
         excess = (logs["diag/real_sign"] - self.target).sign()
         return Probability((memory.p + self.speed * excess).clamp(0.0, 1.0))
+
+    def report(self, memory: Probability) -> Logs:
+        return {"diag/ada_p": memory.p}

@@ -9,8 +9,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from saddle import generator_regularizers, weight_regularizers
 from saddle.commands.checks import innermost, max_weight
-from saddle.consistency import LatentConsistency
+from saddle.consistency import BalancedConsistency, Consistency, LatentConsistency
 from saddle.data.dataset import Dataset
+from saddle.dynamics.extrapolation import ExtraGradient, Optimistic, PastExtraGradient
 from saddle.dynamics.runge_kutta import RungeKutta2, RungeKutta4
 from saddle.dynamics.second_order import CompetitiveGradientDescent, FollowTheRidge
 from saddle.execution import Dynamics
@@ -18,20 +19,24 @@ from saddle.game import Game, Players
 from saddle.losses import Relativistic, RelativisticAverage, Wasserstein
 from saddle.models.normalization import SpectralNorm
 from saddle.network import Network
-from saddle.optimizers import SGD, Bounded
-from saddle.transforms import AdaptiveAugment
+from saddle.optimizers import SGD, AdamW, Bounded, OptimisticAdam
+from saddle.transforms import AdaptiveAugment, InstanceNoise
 
 BLIND_TO_A_SHIFT = (Wasserstein, Relativistic, RelativisticAverage)
 BY_LEARNING_RATE = (CompetitiveGradientDescent, FollowTheRidge, RungeKutta2, RungeKutta4)
+LOOKS_AHEAD = (ExtraGradient, PastExtraGradient, Optimistic)
+SCALED = (_BatchNorm, nn.GroupNorm)
+COMPARES_LOGITS = (Consistency, BalancedConsistency, LatentConsistency)
 OF_THE_GENERATORS_JACOBIAN = (generator_regularizers.PathLength, generator_regularizers.JacobianClamping)
 
 
-def advice(game: Game, dynamics: Dynamics, dataset: Dataset, takes_slopes: bool) -> list[str]:
+def advice(game: Game, dynamics: Dynamics, dataset: Dataset, takes_slopes: bool, num_steps: int) -> list[str]:
     """All that there is to say about a composition that ``checks`` lets pass."""
     return [
         *_on_bounds(game, dynamics, takes_slopes),
         *_on_penalties(game, dataset),
-        *_on_transforms(game),
+        *_on_normalization(game, dynamics),
+        *_on_transforms(game, dynamics, num_steps),
         *_on_dynamics(dynamics),
     ]
 
@@ -55,6 +60,19 @@ def _on_penalties(game: Game, dataset: Dataset) -> Iterator[str]:
             "penalties that are not taken in every round are known to break the convergence of small "
             "problems (Huang et al. 2024, arXiv:2501.05441). Take every_n_steps=1."
         )
+    in_d = any(isinstance(part, LatentConsistency) for part in game.penalties.values())
+    in_g = any(
+        _function(part) is generator_regularizers.latent_diversity
+        for part in game.generator_penalties.values()
+    )
+    if in_d != in_g:
+        yield (
+            f"zCR has a part in each player; got that of {'D' if in_d else 'G'} alone. Take "
+            "regularizer=[zcr] and generator_regularizer=[zcr] together."
+        )
+
+
+def _on_normalization(game: Game, dynamics: Dynamics) -> Iterator[str]:
     of_weights = (
         ("discriminator", game.discriminator, game.penalties, weight_regularizers.spectral),
         ("generator", game.generator, game.generator_penalties, generator_regularizers.spectral),
@@ -65,15 +83,24 @@ def _on_penalties(game: Game, dataset: Dataset) -> Iterator[str]:
                 f"the penalty spectral shrinks the {player}'s weights before spectral normalization divides "
                 "their size away again: it changes no value of the network. Drop one of them."
             )
-    in_d = any(isinstance(part, LatentConsistency) for part in game.penalties.values())
-    in_g = any(
-        _function(part) is generator_regularizers.latent_diversity
-        for part in game.generator_penalties.values()
-    )
-    if in_d != in_g:
+    for player, network in (("generator", game.generator), ("discriminator", game.discriminator)):
+        rule = _rule(getattr(innermost(dynamics), player))
+        if _has(network, SpectralNorm) and isinstance(rule, AdamW) and rule.weight_decay:
+            yield (
+                f"weight decay shrinks the {player}'s weights before spectral normalization divides their "
+                "size away again: it acts as a higher learning rate. Take weight_decay=0."
+            )
+        bound = max_weight(dynamics, player)
+        if bound is not None and _has(network, SCALED):
+            yield (
+                f"update.{player}.max_weight={bound:g} bounds every parameter, the scales of the {player}'s "
+                "normalization too. Take no normalization with it."
+            )
+    consistency = [name for name, part in game.penalties.items() if isinstance(part, COMPARES_LOGITS)]
+    if consistency and _has(game.discriminator, _BatchNorm):
         yield (
-            f"zCR has a part in each player; got that of {'D' if in_d else 'G'} alone. Take "
-            "regularizer=[zcr] and generator_regularizer=[zcr] together."
+            f"{consistency[0]} compares the logits of two batches, and batch normalization in D takes each "
+            "by its own statistics. Take normalization@model.discriminator.normalization=layer."
         )
     jacobian = [
         name
@@ -87,7 +114,7 @@ def _on_penalties(game: Game, dataset: Dataset) -> Iterator[str]:
         )
 
 
-def _on_transforms(game: Game) -> Iterator[str]:
+def _on_transforms(game: Game, dynamics: Dynamics, num_steps: int) -> Iterator[str]:
     adaptive = any(isinstance(part, AdaptiveAugment) for part in game.transforms.values())
     if adaptive and isinstance(game.loss, BLIND_TO_A_SHIFT):
         yield (
@@ -95,6 +122,14 @@ def _on_transforms(game: Game) -> Iterator[str]:
             f"{type(game.loss).__name__}: it does not see a common shift of all logits. Take "
             "transform=[diffaugment], or a loss such as non_saturating."
         )
+    num_rounds = num_steps / dynamics.num_generator_steps
+    for name, part in game.transforms.items():
+        # the end of the run, meant in rounds and given in generator steps
+        if isinstance(part, InstanceNoise) and part.num_rounds == num_steps > num_rounds:
+            yield (
+                f"{name} is annealed over num_rounds={part.num_rounds:g} rounds, and this run of {num_steps} "
+                f"generator steps has {num_rounds:g}. Take transform.{name}.num_rounds={num_rounds:g}."
+            )
 
 
 def _on_dynamics(dynamics: Dynamics) -> Iterator[str]:
@@ -106,9 +141,14 @@ def _on_dynamics(dynamics: Dynamics) -> Iterator[str]:
             f"{' and '.join(type(rule).__name__ for rule in rules)}. Take optimizer=sgd for the method "
             "as published."
         )
+    if isinstance(plain, LOOKS_AHEAD) and any(isinstance(rule, OptimisticAdam) for rule in rules):
+        yield (
+            f"{type(plain).__name__} and optimizer=optimistic_adam both look ahead. Take optimizer=adam, or "
+            "dynamics=simultaneous."
+        )
 
 
-def _has(network: Network, layer: type[nn.Module]) -> bool:
+def _has(network: Network, layer: type[nn.Module] | tuple[type[nn.Module], ...]) -> bool:
     return any(isinstance(module, layer) for module in network.module.modules())
 
 

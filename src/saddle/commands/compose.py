@@ -92,7 +92,7 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     evaluator = like.evaluator if like else Evaluator(**metrics)
     if not like:
         evaluator.features(dataset.train[:2])  # refuses data that it cannot see
-    advised = advice(game, dynamics, dataset, takes_slopes)
+    advised = advice(game, dynamics, dataset, takes_slopes, config.num_steps)
     probes = instantiate(config.get("diagnostics") or {}, _convert_="all")  # an older run has none
     return Experiment(dataset, game, dynamics, averages, module, sampler, evaluator, probes, advised)
 
