@@ -81,8 +81,8 @@ def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bo
         if num < 2 and any(isinstance(layer, _BatchNorm) for layer in network.module.modules()):
             raise ValueError(
                 "batch normalization must see at least two samples at once; got a batch of 1 for the "
-                f"{player}, of batch_size={config.batch_size} and pack={config.pack}. Take larger batches, or "
-                f"normalization@model.{player}.normalization=layer."
+                f"{player}, of batch_size={config.batch_size} and pack={config.pack}. Take larger "
+                f"batches, or normalization@model.{player}.normalization=layer."
             )
     num = min(config.batch_size, 2 * config.pack)
     (batch,) = draw_batches(dataset.train, latents, game, num, 1, config.seed, 0)
