@@ -137,9 +137,8 @@ def test_sga_is_algorithm_1_of_balduzzi(rule, twin, align):
     assert signs == ({-1.0, 1.0} if align else {1.0})
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.5])
-def test_competitive_descent_is_its_formula_at_every_round(momentum):
-    eta = 0.2
+def test_competitive_descent_is_its_formula_at_every_round():
+    eta, momentum = 0.2, 0.5
 
     def direction(gradient: Tensor, jacobian: Tensor) -> Tensor:
         mixed = jacobian.clone()
