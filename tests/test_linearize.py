@@ -11,13 +11,7 @@ from torch.testing import assert_close
 
 from by_hand import jacobian_by_hand, small_batch, small_game
 from dynamics_laws import EXACT, bilinear, both
-from oracles import (
-    dirac_batch,
-    dirac_gan,
-    field_jacobian,
-    sorted_eigenvalues,
-    spectral_radius,
-)
+from oracles import dirac_batch, dirac_gan, field_jacobian, sorted_eigenvalues, spectral_radius
 from payoffs import quadratic
 from saddle.calculus import AUTOGRAD, FUNCTIONAL
 from saddle.dynamics import Alternating, Simultaneous

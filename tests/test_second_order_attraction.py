@@ -7,20 +7,11 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from dynamics_laws import (
-    EXACT,
-    ROUND_OFF,
-    both,
-    rounds,
-)
+from dynamics_laws import EXACT, ROUND_OFF, both, rounds
 from oracles import sorted_eigenvalues, spectral_radius
 from payoffs import game_of, quadratic
 from saddle.dynamics import Simultaneous
-from saddle.dynamics.second_order import (
-    Consensus,
-    FollowTheRidge,
-    SymplecticGradientAdjustment,
-)
+from saddle.dynamics.second_order import Consensus, FollowTheRidge, SymplecticGradientAdjustment
 from saddle.optimizers import SGD
 
 

@@ -18,12 +18,7 @@ from by_hand import (
     small_game,
     start_by_hand,
 )
-from dynamics_laws import (
-    ROUND_OFF,
-    both,
-    play,
-    rounds,
-)
+from dynamics_laws import ROUND_OFF, both, play, rounds
 from payoffs import game_of
 from saddle.dynamics.second_order import (
     CompetitiveGradientDescent,

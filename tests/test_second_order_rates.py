@@ -6,21 +6,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dynamics_laws import (
-    EXACT,
-    bilinear,
-    both,
-    operator,
-    rate,
-)
+from dynamics_laws import EXACT, bilinear, both, operator, rate
 from oracles import dirac_batch, dirac_gan, sorted_eigenvalues, spectral_radius, step_jacobian, trajectory
 from saddle.dynamics import Simultaneous
 from saddle.dynamics.extrapolation import ExtraGradient, Optimistic
-from saddle.dynamics.second_order import (
-    CompetitiveGradientDescent,
-    Consensus,
-    SymplecticGradientAdjustment,
-)
+from saddle.dynamics.second_order import CompetitiveGradientDescent, Consensus, SymplecticGradientAdjustment
 from saddle.game import Game
 from saddle.losses import Minimax, NonSaturating
 from saddle.optimizers import SGD
