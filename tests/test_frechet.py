@@ -15,7 +15,7 @@ from saddle.metrics.frechet import (
     frechet_distance,
     moments,
 )
-from samples import mean_and_error, normal
+from samples import every_place, mean_and_error, normal, one_sample
 
 
 def test_frechet_distance_of_gaussians_has_its_closed_forms():
@@ -42,6 +42,14 @@ def test_fid_of_a_shifted_copy_is_the_squared_shift():
     # 1e-6: each singular direction would cost √eps; here none is, and rounding is far below
     assert_close(fid(real, real + 2.0), 24.0, atol=1e-6, rtol=0)
     assert_close(fid(real, real), 0.0, atol=1e-6, rtol=0)
+
+
+@every_place
+def test_fid_of_one_sample_is_its_mean_squared_distance_to_the_real_ones(where):
+    real, fake = one_sample(where)
+    # E‖x − s‖² with the variance that divides by N − 1
+    expected = float((real.mean(0) - fake[0]).square().sum() + real.var(0).sum())
+    assert_close(fid(real, fake), expected, atol=1e-6, rtol=1e-12)  # two singular directions, each √eps
 
 
 def test_fid_with_fewer_samples_than_features_is_finite_and_zero_for_equal_sets():

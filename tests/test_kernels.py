@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from saddle.metrics.kernels import cmmd, gaussian_mmd, kid, kid_and_error, kid_of_subsets
-from samples import few, normal
+from samples import every_place, few, normal, one_sample
 
 MMD = partial(gaussian_mmd, bandwidths=[0.1, 1.0])
 
@@ -28,6 +28,29 @@ def test_kid_is_the_papers_double_sum():
     real, fake = normal(12, 4), 0.5 + normal(9, 4, seed=1)
     expected = literal_mmd2(real, fake, lambda x, y: float((x @ y / 4 + 1) ** 3))
     assert_close(kid(real, fake), expected, atol=1e-12, rtol=1e-9)
+
+
+@every_place
+def test_kid_and_mmd_of_one_sample_are_the_papers_double_sums(where):
+    real, fake = one_sample(where)
+    scale = float((real - real.mean(0)).square().mean().sqrt())
+
+    def gaussian(x: Tensor, y: Tensor) -> float:
+        squared = float((x - y).square().sum()) / scale**2
+        return float(np.mean([math.exp(-squared / (2 * b**2)) for b in (0.1, 1.0)]))
+
+    def cubic(x: Tensor, y: Tensor) -> float:
+        return float((x @ y / 2 + 1) ** 3)
+
+    assert_close(MMD(real, fake), literal_mmd2(real, fake, gaussian), atol=1e-12, rtol=1e-9)
+    found = kid_and_error(real, fake)
+    assert_close(found["kid"], literal_mmd2(real, fake, cubic), atol=1e-12, rtol=1e-9)
+    # the fakes have no spread of their own
+    own = [
+        np.mean([cubic(x, y) for j, y in enumerate(real) if j != i]) - cubic(x, fake[0])
+        for i, x in enumerate(real)
+    ]
+    assert_close(found["kid_se"], 2 * float(np.std(own, ddof=1)) / 60**0.5, atol=1e-12, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -141,15 +164,25 @@ def test_subsets_larger_than_the_set_are_refused():
         kid_of_subsets(normal(40, 2), normal(40, 2))
 
 
-def test_cmmd_is_the_double_mean_over_directions():
-    real, fake = normal(12, 3), 0.5 + normal(9, 3, seed=1)
-
-    def kernel(x: Tensor, y: Tensor) -> float:
-        return math.exp(-float((x / x.norm() - y / y.norm()).square().sum()) / (2 * 10.0**2))
+def literal_cmmd(real: Tensor, fake: Tensor) -> float:
+    def direction(x: Tensor) -> Tensor:
+        return x / x.norm() if x.norm() else x
 
     def mean(a: Tensor, b: Tensor) -> float:
-        return float(np.mean([kernel(x, y) for x in a for y in b]))
+        squared = [(direction(x) - direction(y)).square().sum() for x in a for y in b]
+        return float(np.mean([math.exp(-float(one) / (2 * 10.0**2)) for one in squared]))
 
-    expected = 1000 * (mean(real, real) + mean(fake, fake) - 2 * mean(real, fake))
-    assert_close(cmmd(real, fake), expected, atol=1e-9, rtol=1e-9)  # 1e-9: thousand times rounding of 1
+    return 1000 * (mean(real, real) + mean(fake, fake) - 2 * mean(real, fake))
+
+
+def test_cmmd_is_the_double_mean_over_directions():
+    real, fake = normal(12, 3), 0.5 + normal(9, 3, seed=1)
+    # 1e-9: thousand times rounding of 1
+    assert_close(cmmd(real, fake), literal_cmmd(real, fake), atol=1e-9, rtol=1e-9)
     assert_close(cmmd(real, 7 * real), 0.0, atol=1e-9, rtol=0)
+
+
+@every_place
+def test_cmmd_of_one_sample_is_the_double_mean_and_a_zero_row_has_no_direction(where):
+    real, fake = one_sample(where)
+    assert_close(cmmd(real, fake), literal_cmmd(real, fake), atol=1e-9, rtol=1e-9)

@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from saddle.metrics.memorization import authenticity, birthday_support, memorization
-from samples import mean_and_error, normal
+from samples import every_place, mean_and_error, normal, one_sample
 
 
 def test_authenticity_is_its_definition():
@@ -19,6 +19,15 @@ def test_authenticity_is_its_definition():
     assert authenticity(train, train) == 0.0
     with pytest.raises(ValueError, match="real features must have at least 2 rows"):
         authenticity(train[:1], fake)
+
+
+@every_place
+def test_copies_of_one_sample_are_authentic_if_it_is_and_all_have_one_birthday(where):
+    train, fake = one_sample(where)
+    own = torch.cdist(train, train).fill_diagonal_(torch.inf).min(1).values
+    distance, which = (train - fake[0]).norm(dim=1).min(0)
+    assert authenticity(train, fake) == 100 * float(own[which] < distance)
+    assert birthday_support(train, fake) == {"birthday_support": 1.0, "birthday_pairs": 50 * 49 / 2}
 
 
 def test_memorization_is_a_half_for_fresh_samples_and_one_for_copies():

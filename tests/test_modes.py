@@ -83,6 +83,13 @@ def test_mode_covariance_is_one_for_a_perfect_sampler_and_less_for_one_too_sure(
     assert_close(found["covariance_ratio"], untruncated, atol=0, rtol=4 * error)
 
 
+def test_a_mode_of_one_point_has_no_covariance():
+    fake = RING.centers[:1].expand(50, 2)
+    found = mode_covariance(fake, fake, mixture=RING)
+    smallest = torch.finfo(torch.float64).tiny
+    assert_close(found, {"covariance_ratio": 0.0, "covariance_log_ratio": -math.log(smallest)})
+
+
 def test_without_modes_the_covariance_is_as_wrong_as_can_be():
     found = mode_covariance(torch.zeros(9, 2), torch.zeros(9, 2), mixture=RING)
     assert found["covariance_ratio"] == 0
@@ -100,6 +107,13 @@ def test_class_modes_worked_by_hand():
     real, fake = logits_of([0, 1, 2, 3]), logits_of([0, 0, 1, 1, 1, 1, 1, 1])
     kl = 0.25 * math.log(0.25 / 0.25) + 0.75 * math.log(0.75 / 0.25)
     assert_close(class_modes(real, fake), {"modes": 2.0, "kl": kl, "kl_floor": 3 / 16})
+
+
+@pytest.mark.parametrize("share", [1, 2, 5])
+def test_kl_of_one_class_alone_is_the_log_of_its_share_of_the_real_images(share):
+    real = logits_of([0] * share + [1, 2, 3])
+    found = class_modes(real, logits_of([0] * 9))
+    assert_close(found, {"modes": 1.0, "kl": math.log((share + 3) / share), "kl_floor": 3 / 18})
 
 
 def test_the_reference_is_what_the_classifier_says_of_the_real_images():

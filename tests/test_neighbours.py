@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from saddle.data.points import Mixture
 from saddle.metrics.neighbours import density_coverage, prdc, precision_recall
-from samples import RING, normal
+from samples import RING, every_place, normal, one_sample
 
 
 def literal_prdc(real: Tensor, fake: Tensor, k: int) -> dict[str, float]:
@@ -39,6 +39,15 @@ def test_neighbour_metrics_are_their_definitions(k):
     real, fake = normal(31, 3), 0.5 + 0.7 * normal(22, 3, seed=1)
     found = precision_recall(real, fake, k=k) | density_coverage(real, fake, k=k)
     assert_close(found, literal_prdc(real, fake, k))
+
+
+@every_place
+def test_neighbour_metrics_of_one_sample_are_their_definitions(where):
+    real, fake = one_sample(where)
+    found = precision_recall(real, fake, k=3) | density_coverage(real, fake, k=3)
+    expected = literal_prdc(real, fake, 3)
+    assert_close(found, expected)
+    assert_close(prdc(real, fake, k=3, density_k=3), expected)
 
 
 def test_precision_and_recall_equal_torch_fidelity():

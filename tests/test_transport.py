@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from saddle.metrics.transport import exact_wasserstein, sliced_wasserstein
-from samples import few, normal
+from samples import every_place, few, normal, one_sample
 
 
 @few
@@ -53,3 +53,12 @@ def test_sliced_wasserstein_of_a_shift_is_its_mean_over_directions():
     assert_close(found**2, 1.0, atol=3 * 1.07 / 4000**0.5, rtol=0)
     with pytest.raises(ValueError, match="num_projections must be at least 1"):
         sliced_wasserstein(real, real, num_projections=0)
+
+
+@every_place
+def test_sliced_wasserstein_to_one_sample_is_the_mean_distance_over_directions(where):
+    real, fake = one_sample(where)
+    found = sliced_wasserstein(real, fake, num_projections=4000)
+    # no other coupling there is than all to one: E(θ·(x − s))² = E‖x − s‖²/d, with d = 2 known to √½
+    expected = float((real - fake[0]).square().sum(1).mean()) / 2
+    assert_close(found**2, expected, atol=0, rtol=3 * 0.5**0.5 / 4000**0.5)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from saddle.metrics.vendi import class_vendi, vendi
-from samples import few, normal, seeds
+from samples import every_place, few, normal, one_sample, seeds
 
 
 def literal_vendi(fake: Tensor) -> float:
@@ -28,6 +28,11 @@ def test_vendi_through_the_small_matrix_equals_the_definition(num, width):
 def test_vendi_of_equal_blocks_counts_the_blocks(count):
     fake = torch.eye(8, dtype=torch.float64)[torch.arange(5 * count) % count]
     assert_close(vendi(fake, fake), float(count), atol=0, rtol=1e-9)
+
+
+@every_place
+def test_vendi_of_one_sample_is_one(where):
+    assert_close(vendi(*one_sample(where)), 1.0, atol=0, rtol=1e-9)
 
 
 def test_vendi_takes_zero_rows_as_one_kind_of_its_own():
