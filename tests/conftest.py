@@ -33,6 +33,16 @@ def _tracker_offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
         monkeypatch.setenv(name, str(folder))
 
 
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of sixteen records, two losses by two learning rates by four seeds: for reading only."""
+    from synthetic import grid
+
+    folder = tmp_path_factory.mktemp("sweep")
+    grid(folder)
+    return folder
+
+
 def pictures(num: int, seed: int, grain: float) -> "np.ndarray":
     """RGB images (num, 16, 16, 3) of 256 levels: four by four patches of colour under noise of size "
     "``grain``."""
