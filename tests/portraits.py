@@ -31,11 +31,12 @@ def computed(*words: str, methods: Sequence[tuple[str, ...]] = ((),), runs: Sequ
 
 
 def numbers_of(config: DictConfig, subject: Subject):
+    before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
         return instantiate(config.picture.compute, _convert_="all")(subject)
     finally:
-        torch.set_default_dtype(torch.float64)
+        torch.set_default_dtype(before)
 
 
 def record(directory: Path, *words: str, num: int) -> Path:

@@ -22,7 +22,7 @@ def agree_off_the_boundary(verdicts: np.ndarray, stable: np.ndarray) -> int:
     return int(clear.sum())
 
 
-R1 = ["picture=diagram_dirac_r1", "regularizer=[r1]", "num_steps=400", "picture.x.num=14", "picture.y.num=14"]
+R1 = ["picture=diagram_dirac_r1", "regularizer=[r1]", "num_steps=200", "picture.x.num=14", "picture.y.num=14"]
 
 
 @pytest.mark.parametrize("loss", ["non_saturating", "relativistic"])
@@ -46,6 +46,7 @@ def test_cells_grow_at_the_rate_of_the_eigenvalues_where_the_game_is_linear():
     words = [
         *R1,
         *LINEAR,
+        "num_steps=400",
         "picture.x.low=0.05",
         "picture.x.high=0.3",
         "picture.y.low=0.05",

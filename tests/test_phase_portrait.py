@@ -36,17 +36,23 @@ def test_the_only_rest_point_of_the_dirac_gan_is_found():
     assert rest_points(field, torch.linspace(1, 2, 5), torch.linspace(1, 2, 5)) == []
 
 
-@pytest.mark.parametrize(
-    ("words", "dynamics"),
-    [
-        ("dynamics=simultaneous", Simultaneous(SGD(0.2), SGD(0.2))),
-        ("dynamics=alternating", Alternating(SGD(0.2), SGD(0.2))),
-        ("dynamics=consensus dynamics.gamma=1", Consensus(SGD(0.2), SGD(0.2), 1.0)),
-    ],
-)
-def test_paths_are_the_dynamics_own(words, dynamics):
-    numbers = computed("picture=phase", "num_steps=50", methods=[tuple(words.split())])
-    ((_, _, _, _, paths),) = numbers.panels
+METHODS = {
+    "dynamics=simultaneous": Simultaneous(SGD(0.2), SGD(0.2)),
+    "dynamics=alternating": Alternating(SGD(0.2), SGD(0.2)),
+    "dynamics=consensus dynamics.gamma=1": Consensus(SGD(0.2), SGD(0.2), 1.0),
+}
+
+
+@pytest.fixture(scope="module")
+def paths():
+    """Of all methods, over one field: they play one game."""
+    words = [tuple(method.split()) for method in METHODS]
+    ((_, _, _, _, paths),) = computed("picture=phase", "num_steps=50", methods=words).panels
+    return paths
+
+
+@pytest.mark.parametrize(("words", "dynamics"), METHODS.items())
+def test_paths_are_the_dynamics_own(words, dynamics, paths):
     expected = trajectory(dirac_gan(Minimax()), dynamics, 50)
     # 50 rounds in float32
     assert_close(torch.tensor(paths[words]), expected, rtol=0, atol=1e-5)
@@ -54,7 +60,7 @@ def test_paths_are_the_dynamics_own(words, dynamics):
 
 def test_methods_share_a_panel_exactly_when_they_share_a_field():
     methods = [("dynamics=simultaneous",), ("dynamics=alternating",), ("regularizer=[r1]",)]
-    numbers = computed("picture=phase", "num_steps=3", methods=methods)
+    numbers = computed("picture=phase", "num_steps=3", "loss=wasserstein", methods=methods)
     plain, penalised = numbers.panels
     assert (plain.title, [*plain.paths]) == ("no penalty", ["dynamics=simultaneous", "dynamics=alternating"])
     assert (penalised.title, [*penalised.paths]) == ("with R1", ["regularizer=[r1]"])
@@ -68,7 +74,7 @@ def test_a_path_ends_where_training_would_stop():
     numbers = computed(*words, "model.generator.theta=[3]", "loss=wasserstein")
     (panel,) = numbers.panels
     (path,) = panel.paths.values()
-    assert 1 <= len(path) < 10
+    assert len(path) == 2  # the second round goes to 1e60, which float32 does not hold
     assert np.isfinite(path).all()
 
 

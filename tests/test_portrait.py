@@ -18,7 +18,7 @@ from saddle.commands import portrait
 from saddle.commands.compose import assemble
 from saddle.commands.entry import config_directory
 from saddle.dynamics import Simultaneous
-from saddle.losses import Minimax
+from saddle.losses import Wasserstein
 from saddle.optimizers import SGD
 from saddle.regularizers import r1
 from saddle.theory import dirac
@@ -40,15 +40,16 @@ def float32(_float64_by_default: None) -> None:
 def test_the_command_writes_picture_drawing_and_numbers_and_draws_them_again(tmp_path, capsys):
     out = tmp_path / "made" / "phase"
     methods = 'methods={plain: "dynamics=simultaneous", R1: "regularizer=[r1] regularizer.r1.gamma=0.4"}'
-    assert run(capsys, methods, "num_steps=20", f"out={out}") == (0, "")
+    words = [methods, "num_steps=20", "loss=wasserstein"]
+    assert run(capsys, *words, f"out={out}") == (0, "")
     assert {path.name for path in out.parent.iterdir()} == {"phase.png", "phase.svg", "phase.json"}
     content = json.loads(out.with_suffix(".json").read_text())
     assert content["picture"] == "phase"
     assert [*content["methods"]] == ["plain", "R1"]
     assert content["methods"]["R1"][-2:] == ["regularizer=[r1]", "regularizer.r1.gamma=0.4"]
-    assert content["provenance"]["command_line"][1:3] == [methods, "num_steps=20"]
+    assert content["provenance"]["command_line"][1:4] == words
     paths = {name: path for panel in content["numbers"]["panels"] for name, path in panel[-1].items()}
-    game = dirac_gan(Minimax(), {"r1": partial(r1, gamma=0.4)})
+    game = dirac_gan(Wasserstein(), {"r1": partial(r1, gamma=0.4)})
     expected = trajectory(game, Simultaneous(SGD(0.2), SGD(0.2)), 20)
     assert_close(torch.tensor(paths["R1"]), expected, rtol=0, atol=1e-6, check_dtype=False)  # float32
     again = tmp_path / "again"
@@ -136,19 +137,21 @@ def test_a_runs_checkpoints_are_its_clouds(tmp_path, capsys):
     words = [
         "experiment=dirac",
         "regularizer=[r1]",
-        "regularizer.r1.gamma=0.4",
-        "num_steps=400",
+        "regularizer.r1.gamma=0.8",
+        "optimizer.generator.lr=1",
+        "optimizer.discriminator.lr=1",
+        "num_steps=60",
         "logger=none",
     ]
-    assert call(train.main, *words, "trainer=cpu", "checkpoint_every=200", f"hydra.run.dir={directory}") == 0
+    assert call(train.main, *words, "trainer=cpu", "checkpoint_every=30", f"hydra.run.dir={directory}") == 0
     out = tmp_path / "out"
     words = ["picture=spectrum", f"runs=[{directory}]", "picture.compute.checkpoints=[start,last]"]
     assert run(capsys, *words, f"out={out}")[0] == 0
     clouds = json.loads(out.with_suffix(".json").read_text())["numbers"]["clouds"]
-    assert [*clouds] == ["step 0", "step 400"]
-    expected = sorted((value.real, value.imag) for value in dirac.gradient_penalty_eigenvalues(0.4))
-    # after 400 steps the players are some 1e-8 from the equilibrium
-    assert_close(sorted(map(tuple, clouds["step 400"])), expected, rtol=0, atol=1e-4)
+    assert [*clouds] == ["step 0", "step 60"]
+    expected = sorted((value.real, value.imag) for value in dirac.gradient_penalty_eigenvalues(0.8))
+    # after 60 steps, each of which multiplies by 0.67, the players are some 1e-10 from the equilibrium
+    assert_close(sorted(map(tuple, clouds["step 60"])), expected, rtol=0, atol=1e-4)
     status, errors = run(capsys, *words[:2], "picture.compute.checkpoints=[nope]", f"out={tmp_path / 'x'}")
     assert status == 2
     assert "a checkpoint must exist to be loaded" in errors
