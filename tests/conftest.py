@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext
+
     import numpy as np
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core a test process: they run side by side
@@ -41,6 +43,14 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweep")
     grid(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def processes() -> "ForkServerContext":
+    """Makes the processes of training runs that ``lives`` are."""
+    from lives import fork_server
+
+    return fork_server()
 
 
 def pictures(num: int, seed: int, grain: float) -> "np.ndarray":
