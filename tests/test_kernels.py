@@ -50,7 +50,7 @@ def test_kid_and_mmd_of_one_sample_are_the_papers_double_sums(where):
         np.mean([cubic(x, y) for j, y in enumerate(real) if j != i]) - cubic(x, fake[0])
         for i, x in enumerate(real)
     ]
-    assert_close(found["kid_se"], 2 * float(np.std(own, ddof=1)) / 60**0.5, atol=1e-12, rtol=1e-9)
+    assert_close(found["kid_se"], 2 * float(np.std(own, ddof=1)) / 30**0.5, atol=1e-12, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
