@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext
+
     import numpy as np
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core a test process: they run side by side
@@ -31,6 +33,24 @@ def _tracker_offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     monkeypatch.setenv("WANDB_SILENT", "true")
     for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(folder))
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of sixteen records, two losses by two learning rates by four seeds: for reading only."""
+    from synthetic import grid
+
+    folder = tmp_path_factory.mktemp("sweep")
+    grid(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def processes() -> "ForkServerContext":
+    """Makes the processes of training runs that ``lives`` are."""
+    from lives import fork_server
+
+    return fork_server()
 
 
 def pictures(num: int, seed: int, grain: float) -> "np.ndarray":

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from saddle.records import Record, atomic_write, create
+from saddle.sweeps.index import COLUMNS
 
 LINE = ["scripts/train.py", "-m", "loss=hinge,minimax", "optimizer.lr=1e-3,1e-4", "seed=range(9)"]
 
@@ -74,3 +75,21 @@ def grid(folder: Path, num_seeds: int = 4, **settings: Any) -> None:
                 course = {"fid": (9.0, 4.0, 3 + rng.random() + 20 * lost), "recall": (0.1, 0.3, recall)}
                 record(folder / str(number), loss=loss, lr=lr, seed=seed, **course, **settings)
                 number += 1
+
+
+def sweep_with_an_index(folder):
+    """Two losses with three seeds: minimax has one job that failed without a record and one not begun."""
+    fates = {("minimax", 1): ("refused", "lr must lie in [0, 1]"), ("minimax", 2): ("waiting", "")}
+    fates |= {("wasserstein", 0): ("failed", "killed by SIGKILL, as when memory runs out")}
+    rows = [",".join(COLUMNS)]
+    for loss in ("hinge", "minimax", "wasserstein"):
+        for seed in range(1 if loss == "wasserstein" else 3):
+            name = f"loss-{loss}_seed-{seed}"
+            status, message = fates.get((loss, seed), ("finished", ""))
+            if status == "finished":
+                record(folder / name, loss=loss, seed=seed)
+            elif status != "waiting":
+                (folder / name).mkdir(parents=True)
+                (folder / name / "log.txt").touch()
+            rows.append(f'{len(rows)},{status},,,{name},data=ring8 seed={seed} loss={loss},"{message}"')
+    (folder / "index.csv").write_text("\n".join(rows) + "\n")

@@ -9,21 +9,18 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from saddle.dynamics import Alternating, Simultaneous
-from saddle.optimizers import Adam, AdamW, OptimisticAdam
-from test_extrapolation import (
+from by_hand import gradient_by_hand, small_batch, small_game, start_by_hand
+from dynamics_laws import (
     assert_both_calculi_agree,
     assert_lifts,
     assert_pure,
     both,
     every_calculus,
-    gradient_by_hand,
     play,
     rate,
-    small_batch,
-    small_game,
-    start_by_hand,
 )
+from saddle.dynamics import Alternating, Simultaneous
+from saddle.optimizers import Adam, AdamW, OptimisticAdam
 
 NUM_STEPS = 50
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from dynamics_laws import every_calculus
 from oracles import (
     Bowl,
     dirac_batch,
@@ -24,7 +25,6 @@ from saddle.models.toy import Linear
 from saddle.network import Network
 from saddle.regularizers import r1, r2, wgan_gp, wgan_lp, zero_centered
 from saddle.theory.dirac import gradient_penalty_eigenvalues
-from test_extrapolation import every_calculus
 
 EVENTS = [(2,), (3, 4, 4)]
 few = settings(max_examples=25, deadline=None)  # no deadline: the first call warms torch up

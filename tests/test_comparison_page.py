@@ -14,8 +14,7 @@ from saddle.reports.comparison_page import comparison_page
 from saddle.reports.curves import number
 from saddle.reports.plots import WIDTH, Line, lines
 from saddle.reports.selection import find, read
-from synthetic import grid, record
-from test_comparison import sweep_with_an_index
+from synthetic import grid, record, sweep_with_an_index
 from test_reports import Page
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from dynamics_laws import every_calculus
 from oracles import Linear
 from saddle.calculus import AUTOGRAD, BoundDiscriminator
 from saddle.consistency import BalancedConsistency, Consistency, LatentConsistency, nearby_latents
@@ -13,7 +14,6 @@ from saddle.generator_regularizers import latent_diversity
 from saddle.losses import Wasserstein
 from saddle.network import Network
 from saddle.transforms import gaussian
-from test_extrapolation import every_calculus
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
+from by_hand import small_batch, small_game
 from oracles import dirac_batch, dirac_gan
+from payoffs import game_of
 from saddle.diagnostics.duality import duality_gap
 from saddle.losses import Minimax, NonSaturating, Wasserstein
 from saddle.models.normalization import SpectralNorm
 from saddle.network import Network
 from saddle.optimizers import SGD, Adam
 from saddle.regularizers import r1
-from test_extrapolation import game_of, small_batch, small_game
 
 
 def gap_of(game, batch, rule=None, **counts):

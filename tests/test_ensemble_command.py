@@ -10,12 +10,12 @@ import torch
 from omegaconf import OmegaConf
 from torch.testing import assert_close
 
+from comparisons import parsed, written
 from saddle import ensemble
 from saddle.commands import train
 from saddle.records import Record, open_record
 from saddle.sweeps.index import read
 from test_commands import POINTS, assert_refused, call, command  # noqa: F401  a fixture
-from test_comparison import parsed, written
 
 AXES = "ensemble.vary={regularizer.r1.gamma:[0.1,1],optimizer.discriminator.lr:[0.001]}"
 

@@ -1,6 +1,5 @@
-"""The game as pure functions: networks, gradients, the Jacobian of the field, and lifting over members."""
+"""What each player minimises, its gradient and Jacobian, and that each point is evaluated once."""
 
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -9,191 +8,20 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 from torch.testing import assert_close
 
-from oracles import Bowl, dirac_batch, dirac_gan, field_jacobian, sorted_eigenvalues
-from saddle.averages import ExponentialAverage
+from game_parts import LOSSES, PENALTIES, R1, R2, bind_game, data, image_networks, points_networks, seeded
+from oracles import dirac_batch, dirac_gan, field_jacobian, sorted_eigenvalues
 from saddle.calculus import AUTOGRAD, FUNCTIONAL
 from saddle.data.sampling import draw_batches, normal
 from saddle.dynamics import Alternating, Simultaneous
-from saddle.execution import TrainingState, eager, start
 from saddle.game import Batch, Game
 from saddle.losses import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein
-from saddle.models import dcgan, mlp
-from saddle.models.dropout import Dropout
-from saddle.models.normalization import BATCH, BatchNorm
-from saddle.models.toy import Affine, Linear, Point, Quadratic
+from saddle.models.toy import Affine, Quadratic
 from saddle.network import Network
-from saddle.optimizers import SGD, Adam, RMSProp
-from saddle.regularizers import r1, r2, wgan_gp
+from saddle.optimizers import SGD
+from saddle.regularizers import r1, r2
 from saddle.theory import linear_quadratic
-
-LOSSES = [Minimax(), NonSaturating(), LeastSquares(), Wasserstein(), Hinge(), Relativistic()]
-R1, R2, GP = partial(r1, gamma=0.7), partial(r2, gamma=0.4), partial(wgan_gp, weight=0.9)
-PENALTIES = {
-    "none": {},
-    "r1": {"r1": R1},
-    "r1+r2": {"r1": R1, "r2": R2},
-    "wgan_gp": {"wgan_gp": GP},
-    "all": {"wgan_gp": GP, "r2": R2, "r1": R1},
-}
-# where a gradient is exactly 0, as for a bias before BatchNorm, a rule divides round-off of 1e-16 by its ε
-OPTIMIZERS = [partial(SGD, momentum=-0.3), partial(RMSProp, eps=1e-6), partial(Adam, beta1=0.5, eps=1e-6)]
-ROUND_OFF = {
-    "atol": 1e-10,
-    "rtol": 1e-10,
-}  # 1e-16/ε, which is 1e-10, times a learning rate below 0.1, a few times
-DYNAMICS = [Simultaneous, partial(Alternating, num_discriminator_steps=2)]
-
-
-def points_networks() -> tuple[nn.Module, nn.Module]:
-    return mlp.Generator(3, (2,), [8, 8], 0.2, BATCH), mlp.Discriminator((2,), [8, 8], 0.2, dropout=0.3)
-
-
-def image_networks() -> tuple[nn.Module, nn.Module]:
-    """BatchNorm in the generator, convolutions and dropout in the discriminator, 8x8 images."""
-    generator = nn.Sequential(
-        nn.Linear(3, 4 * 16), nn.Unflatten(1, (4, 4, 4)), BatchNorm(4), nn.ReLU(),
-        nn.ConvTranspose2d(4, 1, 4, 2, 1), nn.Tanh(),
-    )  # fmt: skip
-    discriminator = nn.Sequential(
-        nn.Conv2d(1, 4, 4, 2, 1),
-        nn.LeakyReLU(0.2),
-        nn.Flatten(),
-        Dropout(0.3, 64),
-        nn.Linear(64, 1),
-        nn.Flatten(0),
-    )
-    return generator, discriminator
-
-
-def bind_game(networks: tuple[nn.Module, nn.Module], loss: Any, penalties: Any, calculus: Any) -> Game:
-    generator, discriminator = networks
-    return Game(Network(generator), Network(discriminator), loss, penalties, calculus)
-
-
-def seeded(make: Callable[[], tuple[nn.Module, nn.Module]], seed: int = 0) -> tuple[nn.Module, nn.Module]:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return make()
-
-
-NETWORKS = {"points": points_networks, "images": image_networks}
-EVENTS = {"points": (2,), "images": (1, 8, 8)}
-
-
-def data(event: tuple[int, ...]) -> Tensor:
-    return torch.rand(32, *event, generator=torch.Generator().manual_seed(5)) * 2 - 1
-
-
-def play(
-    game: Game, dynamics: Any, real: Tensor, rounds: int, seed: int = 0
-) -> tuple[TrainingState, dict[str, Tensor]]:
-    state = start(game, dynamics, {"ema": ExponentialAverage(0.9)}, torch.device("cpu"))
-    logs: dict[str, Tensor] = {}
-    for step in range(rounds):
-        batches = draw_batches(real, partial(normal, size=3), game, 6, dynamics.num_batches, seed, step)
-        state, logs = eager(game, dynamics, {"ema": ExponentialAverage(0.9)})(state, batches, 0)
-    return state, logs
-
-
-# ---- networks as functions
-
-
-@pytest.mark.parametrize("make", [*NETWORKS.values(), lambda: (dcgan.Generator(3, 1, 4, BATCH),) * 2])
-def test_flatten_and_unflatten_are_inverse(make):
-    for module in seeded(make):
-        network = Network(module)
-        vector = network.flatten()
-        assert vector.shape == (sum(value.numel() for value in module.parameters()),)
-        parameters = network.unflatten(vector)
-        assert {name: value.shape for name, value in parameters.items()} == network.shapes
-        for name, value in module.named_parameters():
-            assert torch.equal(parameters[name], value)
-
-
-def test_flatten_copies():
-    module = Point(3.0)
-    vector = Network(module).flatten()
-    vector += 1.0
-    assert module.theta.item() == 3.0
-
-
-def test_a_vector_of_another_length_is_refused():
-    with pytest.raises(RuntimeError, match="split_with_sizes"):
-        Network(Point(3.0)).unflatten(torch.zeros(2))
-
-
-def test_bind_is_functional_call_in_value_and_gradient():
-    generator, _ = seeded(image_networks)
-    network, latents = Network(generator), torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
-    vector = (network.flatten() * 1.3).requires_grad_()
-
-    def by_torch(inputs: Tensor) -> Tensor:
-        return functional_call(generator, network.unflatten(vector), (inputs,))
-
-    ours, theirs = network.bind(vector, {})(latents), by_torch(latents)
-    assert torch.equal(ours, theirs)  # the same operations on the same numbers
-    assert torch.equal(
-        *(torch.autograd.grad(value.square().sum(), vector, retain_graph=True)[0] for value in (ours, theirs))
-    )
-
-
-def test_bind_gives_layers_their_uniform_numbers_by_name():
-    _, discriminator = seeded(points_networks)
-    network = Network(discriminator)
-    assert network.num_uniform == {"layers.2.uniform": 8, "layers.5.uniform": 8}
-    uniform = {
-        name: torch.rand(4, size, generator=torch.Generator().manual_seed(2))
-        for name, size in network.num_uniform.items()
-    }
-    samples, vector = torch.ones(4, 2), network.flatten()
-    expected = functional_call(discriminator, {**network.unflatten(vector), **uniform}, (samples,))
-    assert torch.equal(network.bind(vector, uniform)(samples), expected)
-
-
-def test_bind_leaves_the_module_as_it_was_even_if_it_fails():
-    module = Linear(2.0)
-    own, bound = module.psi, Network(module).bind(torch.tensor([7.0]), {})
-    assert bound(torch.ones(1, 1)).item() == 7.0
-    assert module.psi is own
-    with pytest.raises(TypeError):
-        bound(None)
-    assert module.psi is own
-
-
-def test_a_parameter_shared_by_two_layers_is_bound_in_both():
-    class Tied(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.second = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
-            self.second.weight = self.first.weight
-
-        def forward(self, inputs: Tensor) -> Tensor:
-            return self.second(self.first(inputs))
-
-    network = Network(Tied())
-    vector = 2 * network.flatten()
-    weight = vector.view(2, 2)
-    assert_close(network.bind(vector, {})(torch.eye(2)), (weight @ weight).T)
-
-
-def test_two_functions_of_one_module_do_not_disturb_each_other():
-    network = Network(Linear(2.0))
-    three, seven = network.bind(torch.tensor([3.0]), {}), network.bind(torch.tensor([7.0]), {})
-    assert [f(torch.ones(1, 1)).item() for f in (three, seven, three)] == [3.0, 7.0, 3.0]
-
-
-@pytest.mark.parametrize(
-    "layer", [nn.BatchNorm1d(3), nn.BatchNorm2d(3), nn.InstanceNorm2d(3, track_running_stats=True)]
-)
-def test_a_layer_with_running_statistics_is_refused_by_name(layer):
-    with pytest.raises(
-        ValueError, match=r"no memory.*'1' is .*Norm.*running statistics.*track_running_stats=False"
-    ):
-        Network(nn.Sequential(nn.Linear(3, 3), layer))
-
 
 # ---- what each player minimises
 
@@ -353,97 +181,3 @@ def test_a_discriminator_without_one_logit_per_sample_is_refused(penalties):
         game.discriminator_loss(game.init(), dirac_batch(4))
     with pytest.raises(ValueError, match=r"one logit per sample"):
         game.generator_loss(game.init(), dirac_batch(4))
-
-
-# ---- one code path: eager, functional, lifted
-
-
-@pytest.mark.parametrize("penalties", PENALTIES)
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
-@pytest.mark.parametrize("networks", NETWORKS)
-def test_both_ways_to_differentiate_train_alike(networks, loss, penalties):
-    modules, real = seeded(NETWORKS[networks]), data(EVENTS[networks])
-    for make_rule, make_dynamics in itertools.product(OPTIMIZERS, DYNAMICS):
-        dynamics = make_dynamics(make_rule(lr=1e-2), make_rule(lr=2e-2))
-        (ours, logs), (again, _), (functional, functional_logs) = (
-            play(bind_game(modules, loss, PENALTIES[penalties], calculus), dynamics, real, rounds=3)
-            for calculus in (AUTOGRAD, AUTOGRAD, FUNCTIONAL)
-        )
-        assert torch.equal(torch.cat(ours.players), torch.cat(again.players))
-        assert torch.cat(ours.players).isfinite().all()
-        assert_close(functional.players, ours.players, **ROUND_OFF)
-        assert_close(functional.averages, ours.averages, **ROUND_OFF)
-        assert_close(functional_logs, logs, **ROUND_OFF)
-
-
-def _stack(trees: list[Any]) -> Any:
-    return torch.utils._pytree.tree_map(lambda *leaves: torch.stack(leaves), *trees)
-
-
-def _member(tree: Any, index: int) -> Any:
-    return torch.utils._pytree.tree_map(lambda leaf: leaf[index], tree)
-
-
-@pytest.mark.parametrize("make_dynamics", DYNAMICS, ids=["simultaneous", "alternating"])
-@pytest.mark.parametrize("make_rule", OPTIMIZERS, ids=["sgd", "rmsprop", "adam"])
-@pytest.mark.parametrize(
-    ("networks", "loss", "penalties"),
-    [  # every network, loss and penalty at least once
-        ("points", Minimax(), "none"),
-        ("points", NonSaturating(), "r1"),
-        ("points", Wasserstein(), "wgan_gp"),
-        ("images", LeastSquares(), "r1+r2"),
-        ("images", Hinge(), "wgan_gp"),
-        ("images", Relativistic(), "all"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
-)
-def test_a_member_of_a_lifted_round_equals_the_solo_run(networks, loss, penalties, make_rule, make_dynamics):
-    """Members differ in weights, batches and learning rate."""
-    modules, real, rates = (
-        seeded(NETWORKS[networks]),
-        data(EVENTS[networks]),
-        torch.tensor([0.01, 0.02, 0.04]),
-    )
-    game = bind_game(modules, loss, PENALTIES[penalties], FUNCTIONAL)
-    averages = {"ema": ExponentialAverage(0.9)}
-
-    def dynamics_of(rate: Any) -> Any:
-        return make_dynamics(make_rule(lr=rate), make_rule(lr=2 * rate))
-
-    def advance(rate: Any, state: TrainingState, batches: tuple[Batch, ...]) -> Any:
-        return eager(game, dynamics_of(rate), averages)(state, batches, 0)
-
-    states, batches = [], []
-    for seed in range(3):
-        fresh = bind_game(seeded(NETWORKS[networks], seed), loss, {}, FUNCTIONAL)
-        states.append(start(fresh, dynamics_of(0.01), averages, torch.device("cpu")))
-        batches.append([
-            draw_batches(real, partial(normal, size=3), game, 6, dynamics_of(0.01).num_batches, seed, step)
-            for step in range(2)
-        ])  # fmt: skip
-    lifted = _stack(states)
-    for step in range(2):
-        lifted, lifted_logs = vmap(advance)(rates, lifted, _stack([one[step] for one in batches]))
-    for index, state in enumerate(states):
-        for step in range(2):
-            state, logs = advance(rates[index].item(), state, batches[index][step])
-        assert_close(_member(lifted, index), state, **ROUND_OFF)
-        assert_close(_member(lifted_logs, index), logs, **ROUND_OFF)
-
-
-def test_hyperparameters_can_be_lifted_with_the_round():
-    """One value a member of what is not in a network: penalties' weights, targets, moments' decays."""
-    batch = dirac_batch(3)._replace(real=torch.tensor([[0.5], [-1.0], [2.0]]))
-
-    def advance(gamma: Any, weight: Any, target: Any, decay: Any) -> Any:
-        penalties = {"r1": partial(r1, gamma=gamma), "gp": partial(wgan_gp, weight=weight, target=target)}
-        game = replace(dirac_gan(LeastSquares(target, -target), penalties), discriminator=Network(Bowl(0.5)))
-        rule = Adam(0.1 * decay, decay, decay, decay), RMSProp(0.1, decay, decay)
-        dynamics, players = Alternating(*rule), game.init()
-        return dynamics.step(game, players, dynamics.init(players), (batch, batch))
-
-    values = [(0.1, 0.2, 0.3, 0.4), (1.0, 0.5, 2.0, 0.9), (0.0, 3.0, 1.0, 0.5)]
-    lifted = vmap(advance)(*torch.tensor(values).T)
-    for index, value in enumerate(values):
-        assert_close(_member(lifted, index), advance(*value))

@@ -9,13 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from oracles import (
-    dirac_batch,
-    dirac_gan,
-    field_jacobian,
-    sorted_eigenvalues,
-    spectral_radius,
-)
+from by_hand import jacobian_by_hand, small_batch, small_game
+from dynamics_laws import EXACT, bilinear, both
+from oracles import dirac_batch, dirac_gan, field_jacobian, sorted_eigenvalues, spectral_radius
+from payoffs import quadratic
 from saddle.calculus import AUTOGRAD, FUNCTIONAL
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.dynamics.extrapolation import ExtraGradient, Optimistic, PastExtraGradient
@@ -38,15 +35,6 @@ from saddle.network import Network
 from saddle.optimizers import SGD, Adam, OptimisticAdam, RMSProp
 from saddle.regularizers import r1, wgan_gp
 from saddle.theory import dirac, linear_quadratic
-from test_extrapolation import (
-    EXACT,
-    bilinear,
-    both,
-    jacobian_by_hand,
-    small_batch,
-    small_game,
-)
-from test_second_order import quadratic
 
 # ---- the field
 

@@ -7,6 +7,20 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from by_hand import AdamByHand, MomentumByHand, gradient_by_hand, small_batch, small_game, start_by_hand
+from dynamics_laws import (
+    EXACT,
+    ROUND_OFF,
+    assert_both_calculi_agree,
+    assert_lifts,
+    assert_pure,
+    bilinear,
+    both,
+    every_calculus,
+    num_evaluations,
+    play,
+    rate,
+)
 from oracles import bilinear_momentum_operator, spectral_radius, trajectory
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.dynamics.extrapolation import ExtraGradient, Optimistic
@@ -15,25 +29,6 @@ from saddle.dynamics.second_order import Consensus
 from saddle.losses import Relativistic
 from saddle.optimizers import SGD, Adam
 from saddle.theory.bilinear import SIMULTANEOUS, lookahead
-from test_extrapolation import (
-    EXACT,
-    ROUND_OFF,
-    AdamByHand,
-    MomentumByHand,
-    assert_both_calculi_agree,
-    assert_lifts,
-    assert_pure,
-    bilinear,
-    both,
-    every_calculus,
-    gradient_by_hand,
-    num_evaluations,
-    play,
-    rate,
-    small_batch,
-    small_game,
-    start_by_hand,
-)
 
 INNER = [Simultaneous, partial(Alternating, num_discriminator_steps=2), ExtraGradient, Optimistic, Consensus]
 every_inner = pytest.mark.parametrize("inner", INNER, ids=["sim", "alt", "extra", "optimistic", "consensus"])

@@ -7,9 +7,10 @@ import torch
 from sklearn.decomposition import PCA
 from torch.testing import assert_close
 
+from by_hand import small_batch, small_game
+from payoffs import game_of
 from saddle.diagnostics.path import autocorrelation, path_angle, project
 from saddle.game import Batch, Game, Players
-from test_extrapolation import game_of, small_batch, small_game
 
 # ---- path angle
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from dynamics_laws import every_calculus
 from oracles import Linear
 from saddle.calculus import AUTOGRAD
 from saddle.data.sampling import draw_batches
@@ -19,7 +20,6 @@ from saddle.models import dcgan
 from saddle.network import Network
 from saddle.optimizers import SGD
 from saddle.transforms import gaussian
-from test_extrapolation import every_calculus
 
 PART = "generator_regularizer.path"
 

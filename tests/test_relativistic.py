@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
+from dynamics_laws import num_evaluations
 from oracles import dirac_batch, dirac_gan, field_jacobian, sorted_eigenvalues
 from saddle.dynamics import Simultaneous
 from saddle.losses import LeastSquares, Relativistic, RelativisticAverage, hinged, logistic, squared
 from saddle.optimizers import SGD
-from test_extrapolation import num_evaluations
 
 FORMS = [logistic, squared, hinged]
 LOSSES = [kind(form) for kind in (Relativistic, RelativisticAverage) for form in FORMS]

@@ -1,11 +1,8 @@
-"""Runs that are killed, stopped, or diverge: what they leave is whole, and going on changes no bit.
+"""Runs that are killed or stopped: what they leave is whole, and going on changes no bit.
 
-The processes are real and so are their deaths. They are forked from a server that has imported torch,
-which makes a life cost tenths of a second and not five; one life in the test starts from nothing.
+The processes are those of ``lives``, and one that starts from nothing.
 """
 
-import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -13,9 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from multiprocessing.context import ForkServerContext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,106 +18,10 @@ import pytest
 import torch
 
 import saddle
+from lives import RUN, Life, tensors, words_for
 from saddle.records import Record, open_record
 
 pytestmark = pytest.mark.slow
-
-RUN = [
-    "data=ring8",
-    "model=mlp",
-    "logger=none",
-    "batch_size=32",
-    "num_steps=160",
-    "evaluate_every=40",
-    "checkpoint_every=20",
-    "steps_per_execution=7",
-    "data.num_train=1000",
-    "data.num_held_out=200",
-    "metrics.num_samples=200",
-    "metrics.num_real=200",
-    "model.generator.hidden=[32,32]",
-    "model.discriminator.hidden=[32,32]",
-]  # 7 divides neither period
-Hook = Callable[[], None]
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[ForkServerContext]:
-    """Makes processes that have already imported what a run needs, on one thread each."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [
-            "pytest",
-            "saddle.commands.train",
-            "saddle.commands.compose",
-            "saddle.callbacks",
-            "saddle.tracking",
-            "saddle.features",
-            "saddle.models.mlp",
-            "saddle.metrics.kernels",
-            "saddle.reports.page",
-        ]
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        if "PYTHONPATH" in os.environ:
-            patch.setenv("PYTHONPATH", str(Path(saddle.__file__).parents[1]))
-        first = context.Process(target=int)  # starts the server
-        first.start()
-        first.join(60)
-        assert first.exitcode == 0
-        yield context
-
-
-def live(words: list[str], folder: Path, hook: Hook | None) -> None:
-    """The life of a process: ``saddle-train *words``, with its output in ``folder/log``."""
-    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.chdir(folder)
-    if hook is not None:
-        hook()
-    from saddle.commands import train
-
-    sys.argv = ["saddle-train", *words]
-    train.main()
-
-
-class Life:
-    """One process of a run, under way."""
-
-    def __init__(
-        self, context: ForkServerContext, words: list[str], folder: Path, hook: Hook | None = None
-    ) -> None:
-        self.log = folder / "log"
-        self.process = context.Process(target=live, args=(words, folder, hook))
-        self.process.start()
-
-    def __enter__(self) -> "Life":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.process.kill()
-        self.process.join(30)
-
-    def send(self, number: signal.Signals) -> None:
-        assert self.process.pid is not None
-        with suppress(ProcessLookupError):  # it has come to its end meanwhile
-            os.kill(self.process.pid, number)
-
-    def end(self, seconds: float = 60) -> int:
-        """Exit status, negative if a signal killed it."""
-        self.process.join(seconds)
-        assert self.process.exitcode is not None, f"still running after {seconds} s"
-        return self.process.exitcode
-
-
-def words_for(directory: Path) -> list[str]:
-    """What one types: the same command until there is a record, then resume."""
-    if (directory / "summary.json").exists():
-        return [f"resume={directory}"]
-    shutil.rmtree(directory, ignore_errors=True)  # killed while it was being made, as the message says
-    return [*RUN, f"hydra.run.dir={directory}"]
 
 
 def complete(directory: Path) -> bool:
@@ -130,10 +29,6 @@ def complete(directory: Path) -> bool:
     if not (directory / "report.html").exists():
         return False
     return bool(open_record(directory).read_summary()["status"] == "finished")
-
-
-def tensors(path: Path) -> dict[str, Any]:
-    return torch.load(path, weights_only=True)
 
 
 def assert_same_end(record: Record, reference: Record) -> None:
@@ -386,46 +281,3 @@ def test_steps_per_execution_does_not_change_the_training(reference, processes, 
             assert record.series()[name] == values
     # a chunk ends at every period's multiple and at its own
     assert [*record.series()["loss/generator"]] == sorted({*range(20, 161, 20), 50, 150})
-
-
-DIVERGING = [
-    *[word for word in RUN if not word.startswith("num_steps")],
-    "num_steps=160",
-    "loss=wasserstein",
-    "regularizer=[]",
-    "optimizer=sgd",
-    "optimizer.generator.lr=3",
-    "optimizer.discriminator.lr=3",
-    "checkpoint_every=2",
-]
-
-
-@pytest.mark.parametrize(("words", "status"), [([], 1), (["on_divergence=record"], 0)])
-def test_a_run_that_diverges_names_player_and_step_and_keeps_the_last_good_checkpoint(
-    processes, tmp_path, words, status
-):
-    directory = tmp_path / "run"
-    with Life(processes, [*DIVERGING, *words, f"hydra.run.dir={directory}"], tmp_path) as life:
-        assert life.end() == status, life.log.read_text()
-    output = life.log.read_text()
-    assert "Traceback" not in output
-    record = open_record(directory)
-    summary = record.read_summary()
-    assert (summary["status"], summary["exit_status"]) == ("diverged", status)
-    assert summary["verdict"]["word"] == "diverged"
-    message = summary["message"]
-    # printed as it is, brackets too: in the verdict on stdout and as the message on stderr
-    assert output.count("such as regularizer=[r1].") == 2
-    assert message in output
-    assert "the discriminator's" in message or "the generator's" in message
-    step = int(message.partition("at generator step ")[2].partition(".")[0])
-    last = tensors(record.checkpoint("last"))
-    assert last["step"] == summary["step"]
-    assert step - 2 <= last["step"] < step  # checkpoint_every=2: the good one right before
-    assert all(bool(torch.isfinite(leaf).all()) for leaf in last["leaves"])
-    assert all(row.step < step for row in record.rows())
-    assert json.loads(record.summary.read_text())  # strict JSON
-    assert record.report.exists()
-    with Life(processes, [f"resume={directory}"], tmp_path) as life:  # it loads, and diverges again
-        assert life.end() == 1, life.log.read_text()
-    assert open_record(directory).read_summary()["message"] == message

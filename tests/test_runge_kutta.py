@@ -7,30 +7,26 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from oracles import dirac_batch, dirac_gan, spectral_radius, step_jacobian, trajectory
-from saddle.dynamics import Simultaneous
-from saddle.dynamics.runge_kutta import RungeKutta2, RungeKutta4
-from saddle.losses import Minimax, Relativistic
-from saddle.optimizers import SGD, Adam
-from test_extrapolation import (
+from by_hand import MomentumByHand, gradient_by_hand, small_batch, small_game, start_by_hand
+from dynamics_laws import (
     EXACT,
     ROUND_OFF,
-    MomentumByHand,
     assert_both_calculi_agree,
     assert_lifts,
     assert_pure,
     bilinear,
     both,
     every_calculus,
-    gradient_by_hand,
     num_evaluations,
     operator,
     play,
     rate,
-    small_batch,
-    small_game,
-    start_by_hand,
 )
+from oracles import dirac_batch, dirac_gan, spectral_radius, step_jacobian, trajectory
+from saddle.dynamics import Simultaneous
+from saddle.dynamics.runge_kutta import RungeKutta2, RungeKutta4
+from saddle.losses import Minimax, Relativistic
+from saddle.optimizers import SGD, Adam
 
 KINDS = [RungeKutta2, RungeKutta4]
 every_kind = pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from dynamics_laws import both
 from oracles import dirac_batch, dirac_gan, trajectory
 from saddle.data.points import ring
 from saddle.dynamics import Simultaneous
@@ -28,7 +29,6 @@ from saddle.spectra import (
     leading_singular_values,
     parts,
 )
-from test_extrapolation import both
 
 
 def ring_game(width: int = 8, num: int = 64) -> tuple[Game, Batch]:

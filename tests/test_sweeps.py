@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comparisons import parsed, written
 from saddle.commands import train
 from saddle.records import open_record
 from saddle.sweeps import executors
@@ -23,7 +24,6 @@ from saddle.sweeps.jobs import LOCK, Child, Job, Outcome, begin, outcome, take_l
 from saddle.sweeps.launch import launch
 from saddle.sweeps.names import digest, job_folders, quoted, sweep_name
 from test_commands import POINTS, call, environment
-from test_comparison import parsed, written
 
 # A run that ends as its first word says, without the seconds that importing torch takes.
 STAND_IN = """

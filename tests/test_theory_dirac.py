@@ -233,6 +233,12 @@ def test_the_averaged_law_starts_where_it_should_and_ends_on_the_cycle():
     assert_close(dirac.averaged_radius(30.0, 0.7, 1e-9), dirac.averaged_radius(30.0, 0.7), rtol=1e-7, atol=0)
 
 
+def test_step_limits_of_the_dirac_gan_are_the_papers():
+    assert_close(dirac.gradient_penalty_step_limit(0.3), 1.2)  # 4γ while it rotates
+    assert_close(dirac.gradient_penalty_step_limit(1.25), 2.0)  # the eigenvalues are −1 and −¼
+    assert_close(dirac.consensus_step_limit(2.0), 2.0)  # 2γ/(1 + γ²/4)
+
+
 # ---- where it does not hold
 
 

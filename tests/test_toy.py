@@ -145,6 +145,12 @@ def test_a_matrix_without_a_row_for_each_number_is_refused(matrix):
         Bilinear([1.0, 2.0], matrix)
 
 
+def test_a_bilinear_game_stored_in_float32_is_linearized_in_float64():
+    game = Bilinear([1.0, 2.0], torch.eye(2)).float()
+    found = torch.func.functional_call(game, {"psi": torch.tensor([1.0, 2.0])}, (torch.ones(1, 2),))
+    assert_close(found, torch.tensor([3.0]))
+
+
 # ---- the linear-quadratic GAN, its data and its metrics
 
 

@@ -8,12 +8,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from oracles import dirac_batch, dirac_gan, spectral_radius, step_jacobian, trajectory
-from saddle.dynamics import Simultaneous
-from saddle.dynamics.unrolled import Unrolled
-from saddle.losses import Minimax, NonSaturating, Relativistic
-from saddle.optimizers import SGD, Adam, AdamW, OptimisticAdam, RMSProp
-from test_extrapolation import (
+from by_hand import loss_by_hand_d, loss_by_hand_g, small_batch, small_game, start_by_hand
+from dynamics_laws import (
     EXACT,
     ROUND_OFF,
     assert_both_calculi_agree,
@@ -21,17 +17,17 @@ from test_extrapolation import (
     assert_pure,
     bilinear,
     every_calculus,
-    game_of,
-    loss_by_hand_d,
-    loss_by_hand_g,
     num_evaluations,
     operator,
     play,
     rate,
-    small_batch,
-    small_game,
-    start_by_hand,
 )
+from oracles import dirac_batch, dirac_gan, spectral_radius, step_jacobian, trajectory
+from payoffs import game_of
+from saddle.dynamics import Simultaneous
+from saddle.dynamics.unrolled import Unrolled
+from saddle.losses import Minimax, NonSaturating, Relativistic
+from saddle.optimizers import SGD, Adam, AdamW, OptimisticAdam, RMSProp
 
 STEPS = [0, 1, 2, 5]
 every_k = pytest.mark.parametrize("k", STEPS)

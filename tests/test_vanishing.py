@@ -9,6 +9,7 @@ import scipy.stats
 import torch
 from torch.testing import assert_close
 
+from by_hand import small_batch, small_game
 from oracles import dirac_batch, dirac_gan
 from saddle.data.points import ring
 from saddle.diagnostics.vanishing import (
@@ -24,7 +25,6 @@ from saddle.models.mlp import Discriminator, Generator
 from saddle.network import Network
 from saddle.optimizers import SGD, Adam
 from saddle.randomness import generator
-from test_extrapolation import small_batch, small_game
 
 
 def dirac(theta: float, psi: float) -> tuple[Game, Players]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from dynamics_laws import every_calculus
 from saddle import generator_regularizers, weight_regularizers
 from saddle.calculus import AUTOGRAD, BoundDiscriminator
 from saddle.game import Batch, Game
@@ -22,7 +23,6 @@ from saddle.weight_regularizers import (
     spectral,
     squared_spectral_norms,
 )
-from test_extrapolation import every_calculus
 
 MEASURES = [correlation, distance_from_orthonormal, squared_spectral_norms]
 SHAPES = [(4, 4), (3, 7), (7, 3), (1, 5), (5, 1)]

@@ -9,18 +9,11 @@ import torch
 from cooper.optim import ExtraAdam, ExtraSGD
 from torch import Tensor, nn
 
+from by_hand import loss_by_hand_d, loss_by_hand_g, small_batch, small_game, start_by_hand
+from dynamics_laws import ROUND_OFF, play
 from saddle.dynamics.extrapolation import ExtraGradient
 from saddle.game import Batch
 from saddle.optimizers import SGD, Adam
-from test_extrapolation import (
-    ROUND_OFF,
-    loss_by_hand_d,
-    loss_by_hand_g,
-    play,
-    small_batch,
-    small_game,
-    start_by_hand,
-)
 
 
 def fill(theta: nn.Parameter, psi: nn.Parameter, batch: Batch) -> None:
