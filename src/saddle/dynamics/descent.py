@@ -41,8 +41,9 @@ class Simultaneous:
 class Alternating:
     """n_D discriminator steps, then n_G generator steps, each on a batch of its own.
 
-    n_D + n_G gradients a round; the generator already sees the moved discriminator. On the
-    bilinear game with SGD and one step each, the iterates stay on a closed orbit for ησ ≤ 2.
+    ψ' = ψ − η∇_ψL_D(θ, ψ),  θ' = θ − η∇_θL_G(θ, ψ'), one step each. n_D + n_G gradients a round; the
+    generator already sees the moved discriminator. On the bilinear game with SGD and one step each, the
+    iterates stay on a closed orbit for ησ ≤ 2.
     Source: Goodfellow et al. 2014, arXiv:1406.2661, algorithm 1 (k = n_D, n_G = 1).
     """
 

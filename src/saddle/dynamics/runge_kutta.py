@@ -27,7 +27,8 @@ def _along(rules: Rules, players: Players, gradients: Players, fraction: float) 
 class RungeKutta2:
     """Heun's method: the mean of the gradients here and one Euler step ahead. 4 gradients a round.
 
-    On the bilinear game |λ|² = 1 + s⁴/4: still outward, but less than Euler's 1 + s².
+    ω' = ω − ½η(k₁ + k₂), k₁ = ξ(ω), k₂ = ξ(ω − ηk₁). On the bilinear game |λ|² = 1 + s⁴/4: still
+    outward, but less than Euler's 1 + s².
 
     Source: Qin et al. 2020, arXiv:2010.15040, without its gradient regularization.
     """
@@ -58,7 +59,8 @@ class RungeKutta2:
 class RungeKutta4:
     """The classical fourth-order method. 8 gradients a round.
 
-    On the bilinear game |λ|² = 1 − s⁶/72 + s⁸/576: inward for s < 2√2.
+    ω' = ω − η(k₁ + 2k₂ + 2k₃ + k₄)/6, k₁ = ξ(ω), k₂ = ξ(ω − ½ηk₁), k₃ = ξ(ω − ½ηk₂), k₄ = ξ(ω − ηk₃). On the
+    bilinear game |λ|² = 1 − s⁶/72 + s⁸/576: inward for s < 2√2.
 
     Source: Qin et al. 2020, arXiv:2010.15040, without its gradient regularization.
     """

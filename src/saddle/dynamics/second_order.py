@@ -54,7 +54,7 @@ def _dot(first: Players, second: Players) -> Tensor:
 class Consensus:
     """Consensus optimization: descend the game and, with weight γ, the size of its gradient.
 
-    direction = ξ + γ∇½‖ξ‖² = ξ + γJᵀξ: 4 gradients a round. On the bilinear game
+    ω' = ω − η(ξ + γ∇½‖ξ‖²) = ω − η(ξ + γJᵀξ): 4 gradients a round. On the bilinear game
     λ = 1 − ηγσ² ± is. It is drawn to every stationary point, stable or not.
 
     Source: Mescheder et al. 2017, arXiv:1705.10461, algorithm 2 (γ = 10 for images there).
