@@ -101,8 +101,8 @@ class Optimistic:
     """Step along 2ξₜ − ξₜ₋₁ (OGDA): 2 gradients a round. The first round has no past and uses ξ₀.
 
     ωₜ₊₁ = ωₜ − η(2ξ(ωₜ) − ξ(ωₜ₋₁)). On the bilinear game the eigenvalues are the roots of
-    λ² − (1 − 2is)λ − is = 0: stable for s < 1/√3, fastest at s = ½ with |λ| = 1/√2. Here the *gradient* is
-    optimistic, whatever the rule makes of it; ``optimizers.OptimisticAdam`` is optimistic in Adam's direction.
+    λ² − (1 − 2is)λ − is = 0: stable for s < 1/√3, fastest at s = ½ with |λ| = 1/√2. Here the *gradient*
+    is optimistic, whatever the rule makes of it; ``optimizers.OptimisticAdam`` is so in Adam's direction.
 
     Source: Daskalakis et al. 2018, arXiv:1711.00141.
     """
