@@ -29,7 +29,7 @@ def nagarajan_kolter(game: Game, players: Players, batch: Batch, fake: Tensor, *
     Its minimum over θ is where D cannot improve. On the bilinear game it adds 2ησ² to G's own curvature.
     Source: Nagarajan and Kolter 2017, arXiv:1706.04156 (authors' code: η = ½ on the ring).
     """
-    require("eta", eta, NOT_NEGATIVE)
+    require("nagarajan_kolter's eta", eta, NOT_NEGATIVE)
     functional = replace(game, calculus=FUNCTIONAL)  # a derivative of a derivative
     gradient, _ = functional.discriminator_gradient(players, batch)
     return eta * gradient.square().sum()
@@ -47,8 +47,8 @@ def mode_seeking(
     Raises:
         ValueError: the batch has one sample, which has no other to differ from.
     """
-    require("weight", weight, NOT_NEGATIVE)
-    require("eps", eps, POSITIVE, "1e-5 is usual.")
+    require("mode_seeking's weight", weight, NOT_NEGATIVE)
+    require("mode_seeking's eps", eps, POSITIVE, "1e-5 is usual.")
     if len(fake) < 2:
         raise ValueError(
             "mode_seeking must see at least two samples, whose latents it compares; got a batch of one. "
@@ -153,8 +153,8 @@ def latent_diversity(
     are. Costs one more evaluation of G.
     Source: Zhao et al. 2021, arXiv:2002.04724, algorithm 2 (λ = 0.5, std 0.03 there).
     """
-    require("weight", weight, NOT_NEGATIVE)
-    require("std", std, POSITIVE, NEARBY)
+    require("zcr's weight", weight, NOT_NEGATIVE)
+    require("zcr's std", std, POSITIVE, NEARBY)
     moved = game.bind_generator(players, batch)(nearby_latents(batch.latent, std))
     return -weight * squared_norm(moved - fake).mean()
 
@@ -165,7 +165,7 @@ def orthogonal(game: Game, players: Players, batch: Batch, fake: Tensor, *, weig
     The sum is over layers, W (outputs, rest); see ``saddle.weight_regularizers``.
     Source: Brock et al. 2019, arXiv:1809.11096, sec. 3.1 (β = 10⁻⁴).
     """
-    require("weight", weight, NOT_NEGATIVE)
+    require("orthogonal's weight", weight, NOT_NEGATIVE)
     return weight * correlation(game.generator.matrices(players.generator).values())
 
 
@@ -175,7 +175,7 @@ def orthonormal(game: Game, players: Players, batch: Batch, fake: Tensor, *, wei
     The sum is over layers, W (outputs, rest); see ``saddle.weight_regularizers``.
     Source: Brock et al. 2017, arXiv:1609.07093, in the squared form of Brock et al. 2019, sec. 3.1.
     """
-    require("weight", weight, NOT_NEGATIVE)
+    require("orthonormal's weight", weight, NOT_NEGATIVE)
     return weight * distance_from_orthonormal(game.generator.matrices(players.generator).values())
 
 
@@ -185,5 +185,5 @@ def spectral(game: Game, players: Players, batch: Batch, fake: Tensor, *, weight
     The sum is over layers, W (outputs, rest); see ``saddle.weight_regularizers``.
     Source: Yoshida and Miyato 2017, arXiv:1705.10941, sec. 3 (λ = 0.01), of a classifier there.
     """
-    require("weight", weight, NOT_NEGATIVE)
+    require("spectral's weight", weight, NOT_NEGATIVE)
     return 0.5 * weight * squared_spectral_norms(game.generator.matrices(players.generator).values())

@@ -32,9 +32,9 @@ def _interpolate(batch: Batch, fake: Tensor) -> Tensor:
     return mix * batch.real + (1.0 - mix) * fake  # (N, *event)
 
 
-def _require(weight: float, target: float) -> None:
-    require("weight", weight, NOT_NEGATIVE)
-    require("target", target, NOT_NEGATIVE, "It is the length of a slope; 1 is usual.")
+def _require(penalty: str, weight: float, target: float) -> None:
+    require(f"{penalty}'s weight", weight, NOT_NEGATIVE)
+    require(f"{penalty}'s target", target, NOT_NEGATIVE, "It is the length of a slope; 1 is usual.")
 
 
 def r1(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: float) -> Tensor:
@@ -43,7 +43,7 @@ def r1(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: 
     The factor ½ is the paper's; its authors' code has none, so their 10 is 20 here.
     Source: Mescheder et al. 2018, arXiv:1801.04406, eq. 9.
     """
-    require("gamma", gamma, NOT_NEGATIVE)
+    require("r1's gamma", gamma, NOT_NEGATIVE)
     return 0.5 * gamma * squared_norm(discriminator.slope(batch.real)).mean()
 
 
@@ -52,7 +52,7 @@ def r2(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: 
 
     Source: Mescheder et al. 2018, arXiv:1801.04406, eq. 10.
     """
-    require("gamma", gamma, NOT_NEGATIVE)
+    require("r2's gamma", gamma, NOT_NEGATIVE)
     return 0.5 * gamma * squared_norm(discriminator.slope(fake)).mean()
 
 
@@ -73,8 +73,8 @@ def wgan_gp(
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028, eq. 3 (λ = 10, target 1 there).
     """
-    _require(weight, target)
-    require("one_sided", one_sided, FRACTION_OR_ONE, "1 charges slopes above the target alone.")
+    _require("wgan_gp", weight, target)
+    require("wgan_gp's one_sided", one_sided, FRACTION_OR_ONE, "1 charges slopes above the target alone.")
     excess = norm(discriminator.slope(_interpolate(batch, fake))) - target
     above, below = F.relu(excess).square(), F.relu(-excess).square()
     return weight * (above + (1.0 - one_sided) * below).mean()
@@ -88,6 +88,7 @@ def wgan_lp(
     Exactly 0, with gradient 0, where the slope is below the target.
     Source: Petzka et al. 2018, arXiv:1709.08894.
     """
+    _require("wgan_lp", weight, target)
     return wgan_gp(discriminator, batch, fake, weight=weight, target=target, one_sided=1.0)
 
 
@@ -96,7 +97,7 @@ def zero_centered(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor,
 
     Source: Thanh-Tung et al. 2019, arXiv:1902.03984 (authors' code: λ = 100 for MNIST, 10 for points).
     """
-    require("weight", weight, NOT_NEGATIVE)
+    require("zero_centered's weight", weight, NOT_NEGATIVE)
     return weight * squared_norm(discriminator.slope(_interpolate(batch, fake))).mean()
 
 
@@ -114,7 +115,7 @@ class Dragan:
     target: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(self.weight, self.target)
+        _require("dragan", self.weight, self.target)
 
     def num_uniform(self, event: tuple[int, ...]) -> int:
         return prod(event)
@@ -141,7 +142,7 @@ class DraganCentred:
     target: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(self.weight, self.target)
+        _require("dragan_centred", self.weight, self.target)
 
     def num_uniform(self, event: tuple[int, ...]) -> int:
         return prod(event)
