@@ -88,7 +88,7 @@ def test_an_average_keeps_the_dtype_of_the_weights():
 
 @pytest.mark.parametrize("beta", [-0.1, 1.0, float("nan")])
 def test_a_beta_out_of_range_is_refused(beta):
-    with pytest.raises(ValueError, match=rf"ema must lie in \[0, 1\); got {beta:g}\. 0 turns averaging off"):
+    with pytest.raises(ValueError, match=rf"ema must lie in \[0, 1\); got {beta}\. 0 turns averaging off"):
         ExponentialAverage(beta)
 
 
@@ -109,8 +109,8 @@ def test_a_half_life_is_counted_in_images_whatever_the_batch_size(batch_size):
     assert_close(state.params.item(), 0.5)
 
 
-@pytest.mark.parametrize("half_life", [0, -1.0, float("nan")])
-def test_a_half_life_that_is_not_positive_is_refused(half_life):
+@pytest.mark.parametrize("half_life", [0, -1.0, float("nan"), float("inf")])
+def test_a_half_life_that_is_not_positive_or_never_ends_is_refused(half_life):
     with pytest.raises(ValueError, match=r"half_life must be a positive number of images; got"):
         ema_of_half_life(half_life, 64)
 
@@ -137,7 +137,9 @@ def test_the_mean_of_a_rotation_falls_as_one_over_t():
 
 
 def test_a_warmup_or_a_number_skipped_out_of_range_is_refused():
-    with pytest.raises(ValueError, match=r"warmup must be at least 1; got 0"):
+    with pytest.raises(ValueError, match=r"warmup must lie in \[1, inf\); got 0"):
         ExponentialAverage(0.9, warmup=0.0)
-    with pytest.raises(ValueError, match=r"num_skipped must be at least 0; got -1"):
+    with pytest.raises(ValueError, match=r"num_skipped must be a whole number of at least 0; got -1"):
         UniformAverage(-1)
+    with pytest.raises(ValueError, match=r"num_skipped must be a whole number of at least 0; got 2\.5"):
+        UniformAverage(2.5)

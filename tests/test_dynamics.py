@@ -343,7 +343,7 @@ def test_logged_gradient_norms_are_those_of_the_gradients_that_were_stepped_alon
 
 
 @pytest.mark.parametrize("name", ["num_discriminator_steps", "num_generator_steps"])
-@pytest.mark.parametrize("value", [0, -1])
-def test_a_player_that_never_moves_is_refused(name, value):
-    with pytest.raises(ValueError, match=rf"{name} must be at least 1; got {value}\. Give it a whole number"):
+@pytest.mark.parametrize("value", [0, -1, 1.5])
+def test_a_player_that_never_moves_or_moves_half_a_step_is_refused(name, value):
+    with pytest.raises(ValueError, match=rf"{name} must be a whole number of at least 1; got {value}\. Give"):
         Alternating(SGD(0.1), SGD(0.1), **{name: value})

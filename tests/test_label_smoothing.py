@@ -79,5 +79,5 @@ def test_the_generators_loss_is_not_smoothed(make):
 @every_loss
 @pytest.mark.parametrize("target", [0.0, -0.1, 1.1])
 def test_a_target_that_is_no_share_is_refused(make, target):
-    with pytest.raises(ValueError, match=rf"real_target must lie in \(0, 1\]; got {target:g}\. 1 is no"):
+    with pytest.raises(ValueError, match=rf"real_target must lie in \(0, 1\]; got {target}\. 1 is no"):
         make(target)

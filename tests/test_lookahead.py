@@ -165,8 +165,10 @@ def test_a_round_is_pure(inner):
 @pytest.mark.parametrize(
     ("named", "message"),
     [
-        ({"k": 0}, r"lookahead's k must be at least 1; got 0\. Give it a whole number"),
-        ({"alpha": 0.0}, r"lookahead's alpha must lie in \(0, 1\]; got 0\. 0\.5 is usual"),
+        ({"k": 0}, r"lookahead's k must be a whole number of at least 1; got 0\. Give"),
+        ({"k": 2.5}, r"lookahead's k must be a whole number of at least 1; got 2\.5\. Give"),
+        ({"k": 2.0}, r"lookahead's k must be a whole number of at least 1; got 2\.0\. Give"),
+        ({"alpha": 0.0}, r"lookahead's alpha must lie in \(0, 1\]; got 0\.0\. 0\.5 is usual"),
         ({"alpha": 1.5}, r"lookahead's alpha must lie in \(0, 1\]; got 1\.5"),
     ],
 )

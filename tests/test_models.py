@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from saddle.models import dcgan, mlp
 from saddle.models.dropout import Dropout
-from saddle.models.normalization import BATCH, NONE, BatchNorm, for_sampling
+from saddle.models.normalization import BATCH, INSTANCE, NONE, BatchNorm, for_sampling
 from saddle.network import Network
 
 
@@ -147,7 +147,7 @@ def test_dropout_draws_nothing_and_leaves_no_trace_in_a_state_dict():
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, 2.0])
 def test_a_dropout_share_out_of_range_is_refused(p):
-    with pytest.raises(ValueError, match=rf"dropout p must lie in \[0, 1\); got {p:g}\. 0 turns it off"):
+    with pytest.raises(ValueError, match=rf"dropout p must lie in \[0, 1\); got {p}\. 0 turns it off"):
         Dropout(p, 4)
 
 
@@ -260,6 +260,26 @@ def test_standing_statistics_are_those_of_a_generator_whose_dropout_is_off():
         for_sampling(one, one.flatten(), standing_batches()) for one in (with_dropout, without)
     )
     assert_close(found[2].running_var, expected[2].running_var)
+
+
+# ---- instance normalization
+
+
+@pytest.mark.parametrize("places", [(), (1,), (1, 1)])
+def test_instance_normalization_refuses_maps_of_one_place(places):
+    layer = INSTANCE.after(3)
+    with pytest.raises(
+        ValueError, match=r"must see feature maps .*; got \(4, 3.*\), one .*Take layer or group"
+    ):
+        layer(torch.ones(4, 3, *places))
+
+
+def test_instance_normalization_gives_every_map_mean_0_and_variance_1():
+    maps = normal(2, 3, 5, 4)
+    found = INSTANCE.after(3)(maps)
+    assert_close(found.mean((2, 3)), torch.zeros(2, 3), atol=1e-12, rtol=0)  # round-off of 20 numbers
+    spread = maps.var((2, 3), correction=0)
+    assert_close(found.var((2, 3), correction=0), spread / (spread + 1e-5))  # torch's ε
 
 
 # ---- lifting

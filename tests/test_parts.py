@@ -142,7 +142,7 @@ def test_jacobian_clamping_charges_only_what_leaves_the_interval(stretch, expect
 
 
 def test_jacobian_clamping_refuses_an_empty_interval():
-    with pytest.raises(ValueError, match=r"low must lie between 0 and high; got 3 and 2\. Swap"):
+    with pytest.raises(ValueError, match=r"low must lie between 0 and high; got 3\.0 and 2\.0\. Swap"):
         JacobianClamping(1.0, low=3.0, high=2.0)
 
 

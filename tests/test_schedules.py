@@ -74,8 +74,12 @@ def test_a_schedule_out_of_range_is_refused(make):
         make(10, 10)
     with pytest.raises(ValueError, match=r"final factor must lie in \[0, 1\]; got 2"):
         make(10, final=2.0)
-    with pytest.raises(ValueError, match=r"num_warmup_steps must be at least 0; got -1"):
+    with pytest.raises(ValueError, match=r"num_warmup_steps must be a whole number of at least 0; got -1"):
         WarmUp(-1)
+    with pytest.raises(ValueError, match=r"num_warmup_steps must be a whole number of at least 0; got 2\.5"):
+        make(10, 2.5)
+    with pytest.raises(ValueError, match=r"num_steps must be a whole number of at least 1; got 9\.5"):
+        make(9.5)
 
 
 def test_every_rate_in_a_dynamics_is_scaled_wherever_it_lies():

@@ -134,7 +134,9 @@ def test_against_a_generator_that_stands_still_there_is_nothing_to_anticipate(ma
 
 
 @pytest.mark.parametrize("make", [CompetitiveGradientDescent, FollowTheRidge])
-@pytest.mark.parametrize("value", [0, -1])
-def test_a_solver_that_never_iterates_is_refused(make, value):
-    with pytest.raises(ValueError, match=rf"num_iterations must be at least 1; got {value}\. Give"):
+@pytest.mark.parametrize("value", [0, -1, 2.5])
+def test_a_solver_that_never_iterates_or_not_a_whole_number_of_times_is_refused(make, value):
+    with pytest.raises(
+        ValueError, match=rf"num_iterations must be a whole number of at least 1; got {value}\. Give"
+    ):
         make(SGD(0.1), SGD(0.1), num_iterations=value)

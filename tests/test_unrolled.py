@@ -177,9 +177,10 @@ def test_a_round_is_pure(k):
     assert_pure(Unrolled(Adam(0.1), Adam(0.1), k))
 
 
-def test_unrolling_backwards_is_refused():
-    with pytest.raises(ValueError, match=r"num_unrolled_steps must be at least 0; got -1\. 0 does not"):
-        Unrolled(SGD(0.1), SGD(0.1), -1)
+@pytest.mark.parametrize("value", [-1, 1.5])
+def test_unrolling_backwards_or_by_half_a_step_is_refused(value):
+    with pytest.raises(ValueError, match=rf"num_unrolled_steps must be a whole .*; got {value}\. 0 does not"):
+        Unrolled(SGD(0.1), SGD(0.1), value)
 
 
 @pytest.mark.parametrize("rule", [Adam(0.1), RMSProp(0.1), AdamW(0.1), OptimisticAdam(0.1)], ids=repr)

@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from saddle.ranges import AT_LEAST_ONE, COUNT, COUNT_OR_NONE, FRACTION, POSITIVE, require
+
 
 class AverageState(NamedTuple):
     params: Tensor  # (P,)
@@ -37,14 +39,8 @@ class ExponentialAverage:
     warmup: float = 10.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.beta, Tensor) and not 0.0 <= self.beta < 1.0:
-            raise ValueError(
-                f"ema must lie in [0, 1); got {self.beta:g}. 0 turns averaging off, 0.999 is usual."
-            )
-        if not isinstance(self.warmup, Tensor) and not self.warmup >= 1.0:
-            raise ValueError(
-                f"an average's warmup must be at least 1; got {self.warmup:g}. 1 does not warm up."
-            )
+        require("ema", self.beta, FRACTION, "0 turns averaging off, 0.999 is usual.")
+        require("an average's warmup", self.warmup, AT_LEAST_ONE, "1 does not warm up.")
 
     def init(self, params: Tensor) -> AverageState:
         return _fresh(params)
@@ -62,12 +58,11 @@ def ema_of_half_life(half_life: float, batch_size: int, warmup: float = 10.0) ->
     half-life in thousands of images).
 
     Raises:
-        ValueError: the half-life is not positive.
+        ValueError: the half-life is not positive or not finite.
     """
-    if not half_life > 0:
-        raise ValueError(
-            f"half_life must be a positive number of images; got {half_life}. A hundred batches is usual."
-        )
+    images = POSITIVE._replace(words="be a positive number of images")
+    require("half_life", half_life, images, "A hundred batches is usual.")
+    require("batch_size", batch_size, COUNT, "Give the run's.")
     return ExponentialAverage(2.0 ** (-batch_size / half_life), warmup)
 
 
@@ -85,8 +80,7 @@ class UniformAverage:
     num_skipped: int = 0
 
     def __post_init__(self) -> None:
-        if not self.num_skipped >= 0:
-            raise ValueError(f"num_skipped must be at least 0; got {self.num_skipped}. 0 averages over all.")
+        require("num_skipped", self.num_skipped, COUNT_OR_NONE, "0 averages over all.")
 
     def init(self, params: Tensor) -> AverageState:
         return _fresh(params)

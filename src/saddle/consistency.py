@@ -3,7 +3,7 @@
 They share the signature of ``saddle.regularizers`` and its convention for weights. T moves a sample:
 
 - images (C, H, W): flipped left to right with probability ½, and shifted by whole pixels, up to the
-  fraction ``translation`` of the side; what comes in from outside is 0;
+  fraction ``translation`` of the side, in [0, 1); what comes in from outside is 0;
 - anything else: Gaussian noise of standard deviation ``jitter`` on each entry, in units of the data.
 
 The i-th real and the i-th generated sample of a batch share the random numbers of T. Each penalty costs
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from saddle.calculus import BoundDiscriminator, Function
 from saddle.game import Batch
+from saddle.ranges import FRACTION, NOT_NEGATIVE, POSITIVE, require
 from saddle.transforms import NUM_DRAWS, augment, gaussian
 
 
@@ -37,6 +38,12 @@ def _move(samples: Tensor, uniform: Tensor, translation: float, jitter: float) -
     return moved.reshape(samples.shape)
 
 
+def _require(weight: float, translation: float, jitter: float) -> None:
+    require("weight", weight, NOT_NEGATIVE)
+    require("translation", translation, FRACTION, "0.125 is usual, of an image's side.")
+    require("jitter", jitter, NOT_NEGATIVE, "It is a standard deviation, in units of the data.")
+
+
 def _disagreement(discriminator: BoundDiscriminator, samples: Tensor, moved: Tensor) -> Tensor:
     return (discriminator(samples) - discriminator(moved)).square().mean()
 
@@ -52,6 +59,9 @@ class Consistency:
     weight: float
     translation: float = 0.125
     jitter: float = 0.02
+
+    def __post_init__(self) -> None:
+        _require(self.weight, self.translation, self.jitter)
 
     def num_uniform(self, event: tuple[int, ...]) -> int:
         return _num_uniform(event)
@@ -76,6 +86,10 @@ class BalancedConsistency:
     translation: float = 0.125
     jitter: float = 0.02
 
+    def __post_init__(self) -> None:
+        _require(self.weight, self.translation, self.jitter)
+        require("fake_weight", self.fake_weight, NOT_NEGATIVE)
+
     def num_uniform(self, event: tuple[int, ...]) -> int:
         return _num_uniform(event)
 
@@ -88,6 +102,9 @@ class BalancedConsistency:
         on_real = _disagreement(discriminator, batch.real, moved_real)
         on_fake = _disagreement(discriminator, fake, moved_fake)
         return self.weight * on_real + self.fake_weight * on_fake
+
+
+NEARBY = "It is how far latents are moved; 0.03 is usual."
 
 
 def nearby_latents(latent: Tensor, std: float) -> Tensor:
@@ -108,6 +125,10 @@ class LatentConsistency:
     weight: float
     std: float = 0.03
     sees_generator: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require("weight", self.weight, NOT_NEGATIVE)
+        require("std", self.std, POSITIVE, NEARBY)
 
     def __call__(
         self, discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, generator: Function

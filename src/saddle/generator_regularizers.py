@@ -2,6 +2,8 @@
 
 Every one takes ``(game, players, batch, fake)``, ``fake`` being G(z) of the batch, (N, *event), and
 returns a scalar, differentiable in the generator's parameters.
+
+Raises (all): ValueError if a number is out of its range: weights in [0, inf), lengths in (0, inf).
 """
 
 from dataclasses import dataclass, replace
@@ -13,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saddle.calculus import FUNCTIONAL, Logs
-from saddle.consistency import nearby_latents
+from saddle.consistency import NEARBY, nearby_latents
 from saddle.game import Batch, Game, Players
 from saddle.norms import norm, squared_norm
+from saddle.ranges import FRACTION, NOT_NEGATIVE, POSITIVE, POSITIVE_OR_INFINITE, require
 from saddle.transforms import gaussian
 from saddle.weight_regularizers import correlation, distance_from_orthonormal, squared_spectral_norms
 
@@ -26,6 +29,7 @@ def nagarajan_kolter(game: Game, players: Players, batch: Batch, fake: Tensor, *
     Its minimum over θ is where D cannot improve. On the bilinear game it adds 2ησ² to G's own curvature.
     Source: Nagarajan and Kolter 2017, arXiv:1706.04156 (authors' code: η = ½ on the ring).
     """
+    require("nagarajan_kolter's eta", eta, NOT_NEGATIVE)
     functional = replace(game, calculus=FUNCTIONAL)  # a derivative of a derivative
     gradient, _ = functional.discriminator_gradient(players, batch)
     return eta * gradient.square().sum()
@@ -39,7 +43,17 @@ def mode_seeking(
 
     The unconditional form. Source: Mao et al. 2019, arXiv:1903.05628, and the authors' code, which divides
     the batch's mean d(G(z), G(z')) by its mean d(z, z') (λ = 1, ε = 10⁻⁵).
+
+    Raises:
+        ValueError: the batch has one sample, which has no other to differ from.
     """
+    require("mode_seeking's weight", weight, NOT_NEGATIVE)
+    require("mode_seeking's eps", eps, POSITIVE, "1e-5 is usual.")
+    if len(fake) < 2:
+        raise ValueError(
+            "mode_seeking must see at least two samples, whose latents it compares; got a batch of one. "
+            "Choose a larger batch_size."
+        )
     apart = (fake - fake.roll(1, 0)).abs().flatten(1).mean(1)  # (N,)
     latents_apart = (batch.latent - batch.latent.roll(1, 0)).abs().flatten(1).mean(1)
     return weight / ((apart / latents_apart).mean() + eps)
@@ -59,10 +73,12 @@ class JacobianClamping:
     eps: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.high:
-            raise ValueError(
-                f"low must lie between 0 and high; got {self.low:g} and {self.high:g}. Swap them."
-            )
+        require("weight", self.weight, NOT_NEGATIVE)
+        require("eps", self.eps, POSITIVE, "It is how far latents are moved; 1 is usual.")
+        require("low", self.low, NOT_NEGATIVE)
+        require("high", self.high, POSITIVE_OR_INFINITE, "inf does not bound.")
+        if not isinstance(self.low <= self.high, Tensor) and not self.low <= self.high:
+            raise ValueError(f"low must lie between 0 and high; got {self.low} and {self.high}. Swap them.")
 
     def __call__(self, game: Game, players: Players, batch: Batch, fake: Tensor) -> Tensor:
         direction = F.normalize(batch.latent.roll(1, 0), dim=1)
@@ -92,6 +108,10 @@ class PathLength:
 
     weight: float
     decay: float = 0.99
+
+    def __post_init__(self) -> None:
+        require("weight", self.weight, NOT_NEGATIVE)
+        require("decay", self.decay, FRACTION, "0.99 is usual.")
 
     def num_uniform(self, event: tuple[int, ...]) -> int:
         return prod(event)
@@ -133,6 +153,8 @@ def latent_diversity(
     are. Costs one more evaluation of G.
     Source: Zhao et al. 2021, arXiv:2002.04724, algorithm 2 (λ = 0.5, std 0.03 there).
     """
+    require("zcr's weight", weight, NOT_NEGATIVE)
+    require("zcr's std", std, POSITIVE, NEARBY)
     moved = game.bind_generator(players, batch)(nearby_latents(batch.latent, std))
     return -weight * squared_norm(moved - fake).mean()
 
@@ -143,6 +165,7 @@ def orthogonal(game: Game, players: Players, batch: Batch, fake: Tensor, *, weig
     The sum is over layers, W (outputs, rest); see ``saddle.weight_regularizers``.
     Source: Brock et al. 2019, arXiv:1809.11096, sec. 3.1 (β = 10⁻⁴).
     """
+    require("orthogonal's weight", weight, NOT_NEGATIVE)
     return weight * correlation(game.generator.matrices(players.generator).values())
 
 
@@ -152,6 +175,7 @@ def orthonormal(game: Game, players: Players, batch: Batch, fake: Tensor, *, wei
     The sum is over layers, W (outputs, rest); see ``saddle.weight_regularizers``.
     Source: Brock et al. 2017, arXiv:1609.07093, in the squared form of Brock et al. 2019, sec. 3.1.
     """
+    require("orthonormal's weight", weight, NOT_NEGATIVE)
     return weight * distance_from_orthonormal(game.generator.matrices(players.generator).values())
 
 
@@ -161,4 +185,5 @@ def spectral(game: Game, players: Players, batch: Batch, fake: Tensor, *, weight
     The sum is over layers, W (outputs, rest); see ``saddle.weight_regularizers``.
     Source: Yoshida and Miyato 2017, arXiv:1705.10941, sec. 3 (λ = 0.01), of a classifier there.
     """
+    require("spectral's weight", weight, NOT_NEGATIVE)
     return 0.5 * weight * squared_spectral_norms(game.generator.matrices(players.generator).values())

@@ -14,6 +14,8 @@ from typing import ClassVar, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
+from saddle.ranges import FINITE, POSITIVE_FRACTION_OR_ONE, require
+
 
 def softplus(logits: Tensor) -> Tensor:
     """log(1 + eᵗ), exact in float32 and float64.
@@ -25,11 +27,7 @@ def softplus(logits: Tensor) -> Tensor:
 
 
 def _must_be_a_target(real_target: float) -> None:
-    # a hyperparameter bound to a tensor belongs to an ensemble, which checks its numbers itself
-    if not isinstance(real_target, Tensor) and not 0.0 < real_target <= 1.0:
-        raise ValueError(
-            f"real_target must lie in (0, 1]; got {real_target:g}. 1 is no smoothing, 0.9 is usual."
-        )
+    require("real_target", real_target, POSITIVE_FRACTION_OR_ONE, "1 is no smoothing, 0.9 is usual.")
 
 
 def _logistic_discriminator(real_logits: Tensor, fake_logits: Tensor, real_target: float) -> Tensor:
@@ -99,6 +97,16 @@ class LeastSquares:
     real_target: float = 1.0
     fake_target: float = 0.0
     paired: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        require("real_target", self.real_target, FINITE, "1 is usual.")
+        require("fake_target", self.fake_target, FINITE, "0 is usual.")
+        targets = self.real_target, self.fake_target
+        if not any(isinstance(target, Tensor) for target in targets) and targets[0] == targets[1]:
+            raise ValueError(
+                f"real_target and fake_target must differ, or there is no game; got {self.real_target} for "
+                "both. 1 and 0 are usual."
+            )
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         real, fake = real_logits - self.real_target, fake_logits - self.fake_target

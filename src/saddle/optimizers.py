@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from saddle.ranges import FRACTION, NOT_NEGATIVE, POSITIVE_OR_INFINITE, SIGNED_FRACTION, require
+
 
 class UpdateRule(Protocol):
     """What a dynamics asks of an optimizer."""
@@ -19,12 +21,7 @@ class UpdateRule(Protocol):
     def step(self, gradient: Tensor, params: Tensor, state: Any) -> tuple[Tensor, Any]: ...
 
 
-def _must_lie(name: str, value: float, low: float, below: float) -> None:
-    # a hyperparameter bound to a tensor belongs to an ensemble, which checks its numbers itself
-    if not isinstance(value, Tensor) and not low <= value < below:
-        raise ValueError(
-            f"{name} must lie in [{low:g}, {below:g}); got {value:g}. Choose a value in that range."
-        )
+USUAL_EPS = "1e-8 is usual."
 
 
 def _root(square: Tensor) -> Tensor:
@@ -52,8 +49,8 @@ class SGD:
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        _must_lie("lr", self.lr, 0.0, float("inf"))
-        _must_lie("momentum", self.momentum, -1.0, 1.0)
+        require("lr", self.lr, NOT_NEGATIVE)
+        require("momentum", self.momentum, SIGNED_FRACTION)
 
     def init(self, params: Tensor) -> SGDState:
         return SGDState(torch.zeros_like(params))
@@ -79,8 +76,9 @@ class RMSProp:
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        _must_lie("lr", self.lr, 0.0, float("inf"))
-        _must_lie("alpha", self.alpha, 0.0, 1.0)
+        require("lr", self.lr, NOT_NEGATIVE)
+        require("alpha", self.alpha, FRACTION)
+        require("eps", self.eps, NOT_NEGATIVE, USUAL_EPS)
 
     def init(self, params: Tensor) -> RMSPropState:
         return RMSPropState(torch.zeros_like(params))
@@ -110,9 +108,10 @@ class Adam:
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        _must_lie("lr", self.lr, 0.0, float("inf"))
-        _must_lie("beta1", self.beta1, 0.0, 1.0)
-        _must_lie("beta2", self.beta2, 0.0, 1.0)
+        require("lr", self.lr, NOT_NEGATIVE)
+        require("beta1", self.beta1, FRACTION)
+        require("beta2", self.beta2, FRACTION)
+        require("eps", self.eps, NOT_NEGATIVE, USUAL_EPS)
 
     def init(self, params: Tensor) -> AdamState:
         one = torch.ones((), dtype=params.dtype, device=params.device)
@@ -145,7 +144,12 @@ class AdamW:
 
     def __post_init__(self) -> None:
         self._adam  # noqa: B018  its own checks
-        _must_lie("weight_decay", self.weight_decay, 0.0, float("inf"))
+        require("weight_decay", self.weight_decay, NOT_NEGATIVE)
+        if not isinstance(self.lr * self.weight_decay, Tensor) and not self.lr * self.weight_decay < 1:
+            raise ValueError(
+                f"lr times weight_decay must be below 1, or weights would change sign at each step; got "
+                f"{self.lr} times {self.weight_decay}. Make one of them smaller."
+            )
 
     @property
     def _adam(self) -> Adam:
@@ -216,8 +220,8 @@ class Bounded:
     def __post_init__(self) -> None:
         for name in ("max_gradient_norm", "max_weight"):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, Tensor) and not value > 0:
-                raise ValueError(f"{name} must be positive; got {value:g}. null does not bound.")
+            if value is not None:
+                require(name, value, POSITIVE_OR_INFINITE, "null does not bound.")
 
     @property
     def lr(self) -> Any:

@@ -9,7 +9,8 @@ Every penalty takes ``(discriminator, batch, fake)`` and returns a scalar:
 Norms run over all of a sample's own axes, so a penalty does not depend on the batch size. Slopes
 have units of logits per unit of data: doubling the data's scale calls for 4 times the weight.
 
-Raises (all): ValueError if the discriminator does not return one logit per sample.
+Raises (all): ValueError if the discriminator does not return one logit per sample, or if a number is out of
+its range: weights and targets in [0, inf).
 """
 
 from dataclasses import dataclass
@@ -23,11 +24,17 @@ from torch import Tensor
 from saddle.calculus import BoundDiscriminator, Logs
 from saddle.game import Batch
 from saddle.norms import norm, squared_norm
+from saddle.ranges import FRACTION, FRACTION_OR_ONE, NOT_NEGATIVE, require
 
 
 def _interpolate(batch: Batch, fake: Tensor) -> Tensor:
     mix = batch.mix.view(-1, *[1] * (fake.ndim - 1))
     return mix * batch.real + (1.0 - mix) * fake  # (N, *event)
+
+
+def _require(penalty: str, weight: float, target: float) -> None:
+    require(f"{penalty}'s weight", weight, NOT_NEGATIVE)
+    require(f"{penalty}'s target", target, NOT_NEGATIVE, "It is the length of a slope; 1 is usual.")
 
 
 def r1(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: float) -> Tensor:
@@ -36,6 +43,7 @@ def r1(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: 
     The factor ½ is the paper's; its authors' code has none, so their 10 is 20 here.
     Source: Mescheder et al. 2018, arXiv:1801.04406, eq. 9.
     """
+    require("r1's gamma", gamma, NOT_NEGATIVE)
     return 0.5 * gamma * squared_norm(discriminator.slope(batch.real)).mean()
 
 
@@ -44,6 +52,7 @@ def r2(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, gamma: 
 
     Source: Mescheder et al. 2018, arXiv:1801.04406, eq. 10.
     """
+    require("r2's gamma", gamma, NOT_NEGATIVE)
     return 0.5 * gamma * squared_norm(discriminator.slope(fake)).mean()
 
 
@@ -60,10 +69,12 @@ def wgan_gp(
 
     u is uniform on [0, 1), one number a sample (``batch.mix``). At a slope of exactly 0 the norm's
     gradient is taken as 0, so a constant discriminator has value λ·target² and finite gradients.
-    Slopes below the target count 1 − ``one_sided``: 1 is the one-sided form, ``wgan_lp``.
+    Slopes below the target count 1 − ``one_sided``, in [0, 1]: 1 is the one-sided form, ``wgan_lp``.
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028, eq. 3 (λ = 10, target 1 there).
     """
+    _require("wgan_gp", weight, target)
+    require("wgan_gp's one_sided", one_sided, FRACTION_OR_ONE, "1 charges slopes above the target alone.")
     excess = norm(discriminator.slope(_interpolate(batch, fake))) - target
     above, below = F.relu(excess).square(), F.relu(-excess).square()
     return weight * (above + (1.0 - one_sided) * below).mean()
@@ -77,6 +88,7 @@ def wgan_lp(
     Exactly 0, with gradient 0, where the slope is below the target.
     Source: Petzka et al. 2018, arXiv:1709.08894.
     """
+    _require("wgan_lp", weight, target)
     return wgan_gp(discriminator, batch, fake, weight=weight, target=target, one_sided=1.0)
 
 
@@ -85,6 +97,7 @@ def zero_centered(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor,
 
     Source: Thanh-Tung et al. 2019, arXiv:1902.03984 (authors' code: λ = 100 for MNIST, 10 for points).
     """
+    require("zero_centered's weight", weight, NOT_NEGATIVE)
     return weight * squared_norm(discriminator.slope(_interpolate(batch, fake))).mean()
 
 
@@ -100,6 +113,9 @@ class Dragan:
 
     weight: float
     target: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require("dragan", self.weight, self.target)
 
     def num_uniform(self, event: tuple[int, ...]) -> int:
         return prod(event)
@@ -124,6 +140,9 @@ class DraganCentred:
 
     weight: float
     target: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require("dragan_centred", self.weight, self.target)
 
     def num_uniform(self, event: tuple[int, ...]) -> int:
         return prod(event)
@@ -154,6 +173,10 @@ class LeCam:
 
     weight: float
     decay: float = 0.99
+
+    def __post_init__(self) -> None:
+        require("weight", self.weight, NOT_NEGATIVE)
+        require("decay", self.decay, FRACTION, "0.99 is usual.")
 
     def init(self, like: Tensor) -> LeCamMemory:
         zero = torch.zeros((), dtype=like.dtype, device=like.device)

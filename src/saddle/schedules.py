@@ -11,6 +11,7 @@ from math import cos, pi
 from typing import Any
 
 from saddle.game import Players
+from saddle.ranges import COUNT, COUNT_OR_NONE, FRACTION_OR_ONE, require
 
 Schedule = Callable[[int], float]
 
@@ -25,10 +26,7 @@ class WarmUp:
     num_warmup_steps: int = 0
 
     def __post_init__(self) -> None:
-        if not self.num_warmup_steps >= 0:
-            raise ValueError(
-                f"num_warmup_steps must be at least 0; got {self.num_warmup_steps}. 0 does not warm up."
-            )
+        require("num_warmup_steps", self.num_warmup_steps, COUNT_OR_NONE, "0 does not warm up.")
 
     def __call__(self, step: int) -> float:
         return min(1.0, (step + 1) / (self.num_warmup_steps + 1))
@@ -47,7 +45,7 @@ class Linear:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self.num_steps, self.num_warmup_steps, self.final)
+        _require(self.num_steps, self.num_warmup_steps, self.final)
 
     def __call__(self, step: int) -> float:
         if step < self.num_warmup_steps:
@@ -68,7 +66,7 @@ class Cosine:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self.num_steps, self.num_warmup_steps, self.final)
+        _require(self.num_steps, self.num_warmup_steps, self.final)
 
     def __call__(self, step: int) -> float:
         if step < self.num_warmup_steps:
@@ -82,14 +80,15 @@ def _share(step: int, first: int, last: int) -> float:
     return min(1.0, (step - first) / (last - first))
 
 
-def _check(num_steps: int, num_warmup_steps: int, final: float) -> None:
-    if not 0 <= num_warmup_steps < num_steps:
+def _require(num_steps: int, num_warmup_steps: int, final: float) -> None:
+    require("a schedule's num_steps", num_steps, COUNT, "Give the run's.")
+    require("num_warmup_steps", num_warmup_steps, COUNT_OR_NONE, "0 does not warm up.")
+    require("a schedule's final factor", final, FRACTION_OR_ONE, "0 ends at rest.")
+    if not num_warmup_steps < num_steps:
         raise ValueError(
             f"a schedule's num_warmup_steps must lie in [0, num_steps); got {num_warmup_steps} of "
             f"{num_steps}. Warm up for fewer steps."
         )
-    if not 0.0 <= final <= 1.0:
-        raise ValueError(f"a schedule's final factor must lie in [0, 1]; got {final:g}. 0 ends at rest.")
 
 
 def scheduled(dynamics: Any, factors: Players) -> Any:

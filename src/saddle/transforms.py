@@ -12,6 +12,16 @@ import torch
 from torch import Tensor
 
 from saddle.calculus import Logs
+from saddle.ranges import (
+    FRACTION,
+    FRACTION_OR_ONE,
+    NOT_NEGATIVE,
+    POSITIVE_FRACTION_OR_ONE,
+    POSITIVE_OR_INFINITE,
+    SIGNED_FRACTION_OR_ONE,
+    SWITCH,
+    require,
+)
 
 
 def gaussian(uniform: Tensor) -> Tensor:
@@ -35,6 +45,10 @@ class InstanceNoise:
 
     std: float
     num_rounds: float = float("inf")
+
+    def __post_init__(self) -> None:
+        require("std", self.std, NOT_NEGATIVE, "0 adds no noise.")
+        require("num_rounds", self.num_rounds, POSITIVE_OR_INFINITE, "inf does not anneal.")
 
     def num_uniform(self, event: tuple[int, ...]) -> int:
         return prod(event)
@@ -68,10 +82,10 @@ def augment(
         images: in [−1, 1].
         uniform: (N, 8): flip, brightness, saturation, contrast, translation (y, x), cutout centre (y, x).
         chosen: (N, 6) of 0 and 1, in the order above: which are applied to which image.
-        translation: greatest shift as a fraction of the side; what comes in from outside is 0.
-        cutout: side of the square set to 0, as a fraction of the image's.
-        color: brightness moves by up to ±color/2; saturation, the distance from a pixel's mean over channels,
-            scales by 1 ± color, and contrast, that from the image's mean, by 1 ± color/2.
+        translation: greatest shift as a fraction of the side, in [0, 1); what comes in from outside is 0.
+        cutout: side of the square set to 0, as a fraction of the image's, in [0, 1].
+        color: in [0, inf). Brightness moves by up to ±color/2; saturation, the distance from a pixel's mean
+            over channels, scales by 1 ± color, and contrast, that from the image's mean, by 1 ± color/2.
 
     Raises:
         ValueError: the samples are not images.
@@ -117,6 +131,12 @@ def augment(
     return torch.where(kept, images, 0.0)
 
 
+def _require(translation: float, cutout: float, color: float) -> None:
+    require("translation", translation, FRACTION, "0.125 is usual, of an image's side.")
+    require("cutout", cutout, FRACTION_OR_ONE, "0 cuts nothing out, 0.5 is usual.")
+    require("color", color, NOT_NEGATIVE, "0 leaves colours as they are, 1 is usual.")
+
+
 @dataclass(frozen=True)
 class DiffAugment:
     """Augment every image D sees, real or generated, differentiably; see ``augment``. For images only.
@@ -128,6 +148,10 @@ class DiffAugment:
     cutout: float = 0.5
     color: float = 1.0
     flip: float = 0.0  # 1 flips half of the images
+
+    def __post_init__(self) -> None:
+        _require(self.translation, self.cutout, self.color)
+        require("flip", self.flip, SWITCH, "1 flips half of the images.")
 
     def num_uniform(self, event: tuple[int, ...]) -> int:
         return NUM_DRAWS
@@ -149,8 +173,8 @@ class AdaptiveAugment:
     """ADA: ``augment`` each image with probability p, which follows the discriminator's overfitting.
 
     After each round p ← clip(p + speed·sign(r − target), 0, 1), r = E[sign D(x)] on the augmented real
-    samples. ``speed`` is per round: batch size / 500,000 raises p from 0 to 1 in 500,000 images. p is logged
-    as ``diag/ada_p``.
+    samples. ``speed``, in (0, 1], is per round: batch size / 500,000 raises p from 0 to 1 in 500,000 images. p
+    is logged as ``diag/ada_p``.
 
     Source: Karras et al. 2020, arXiv:2006.06676, sec. 3 (target 0.6), with a compact set of transforms.
     """
@@ -160,6 +184,11 @@ class AdaptiveAugment:
     translation: float = 0.125
     cutout: float = 0.5
     color: float = 1.0
+
+    def __post_init__(self) -> None:
+        require("target", self.target, SIGNED_FRACTION_OR_ONE, "It is a mean of signs; 0.6 is usual.")
+        require("speed", self.speed, POSITIVE_FRACTION_OR_ONE, "batch_size/500000 is usual.")
+        _require(self.translation, self.cutout, self.color)
 
     def num_uniform(self, event: tuple[int, ...]) -> int:
         return NUM_DRAWS + NUM_AUGMENTATIONS

@@ -6,7 +6,7 @@ the division, under weight normalization the one in use. Every penalty is a sum 
 and depends on no sample, hence on no batch size. The three functions with the signature of
 ``saddle.regularizers`` are for the discriminator; the generator's are in ``saddle.generator_regularizers``.
 
-Raises (all): ValueError if the network has no such weight.
+Raises (all): ValueError if the network has no such weight, or if the penalty's weight is not in [0, inf).
 """
 
 from collections.abc import Iterable
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from saddle.calculus import BoundDiscriminator
 from saddle.game import Batch
+from saddle.ranges import NOT_NEGATIVE, require
 
 
 def _total(values: Iterable[Tensor]) -> Tensor:
@@ -74,6 +75,7 @@ def orthogonal(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *,
     The sum is over layers, W (outputs, rest); the paper's W is our Wᵀ. A layer of one output adds 0.
     Source: Brock et al. 2019, arXiv:1809.11096, sec. 3.1 (β = 10⁻⁴).
     """
+    require("orthogonal's weight", weight, NOT_NEGATIVE)
     return weight * correlation(discriminator.matrices.values())
 
 
@@ -83,6 +85,7 @@ def orthonormal(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *
     The sum is over layers, W (outputs, rest). Cannot reach 0 where a layer has more outputs than inputs.
     Source: Brock et al. 2017, arXiv:1609.07093, in the squared form of Brock et al. 2019, sec. 3.1.
     """
+    require("orthonormal's weight", weight, NOT_NEGATIVE)
     return weight * distance_from_orthonormal(discriminator.matrices.values())
 
 
@@ -93,4 +96,5 @@ def spectral(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, w
     eigenvalue problem of the smaller side of W for each layer. Source: Yoshida and Miyato 2017,
     arXiv:1705.10941, sec. 3 (λ = 0.01).
     """
+    require("spectral's weight", weight, NOT_NEGATIVE)
     return 0.5 * weight * squared_spectral_norms(discriminator.matrices.values())

@@ -7,6 +7,7 @@ from saddle.calculus import Logs
 from saddle.dynamics.moves import Rules, gradient_norms, move, start
 from saddle.game import Batch, Game, Players
 from saddle.optimizers import UpdateRule
+from saddle.ranges import COUNT, require
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,7 @@ class Alternating:
 
     def __post_init__(self) -> None:
         for name in ("num_discriminator_steps", "num_generator_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 1; got {getattr(self, name)}. Give it a whole number."
-                )
+            require(name, getattr(self, name), COUNT, "Give such a number.")
 
     @property
     def num_batches(self) -> int:

@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 
 from saddle.calculus import Logs
 from saddle.game import Batch, Game, Players
+from saddle.ranges import COUNT, POSITIVE_FRACTION_OR_ONE, require
 
 
 class LookaheadState(NamedTuple):
@@ -32,10 +33,8 @@ class Lookahead:
     alpha: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError(f"lookahead's k must be at least 1; got {self.k}. Give it a whole number.")
-        if not isinstance(self.alpha, Tensor) and not 0.0 < self.alpha <= 1.0:
-            raise ValueError(f"lookahead's alpha must lie in (0, 1]; got {self.alpha:g}. 0.5 is usual.")
+        require("lookahead's k", self.k, COUNT, "Give such a number of rounds; 5 is usual.")
+        require("lookahead's alpha", self.alpha, POSITIVE_FRACTION_OR_ONE, "0.5 is usual.")
 
     @property
     def num_batches(self) -> int:

@@ -17,6 +17,7 @@ from saddle.calculus import FUNCTIONAL, Logs
 from saddle.dynamics.moves import Rules, gradient_norms, move, start
 from saddle.game import Batch, Game, Players
 from saddle.optimizers import UpdateRule
+from saddle.ranges import COUNT, FINITE, NOT_NEGATIVE, SWITCH, require
 
 Field = Callable[[Players], tuple[Players, Logs]]
 Product = Callable[[Players], Players]  # v -> Jv, or v -> Jᵀv
@@ -68,6 +69,9 @@ class Consensus:
     num_discriminator_steps: ClassVar[int] = 1
     num_gradients: ClassVar[int] = 4
 
+    def __post_init__(self) -> None:
+        require("gamma", self.gamma, NOT_NEGATIVE, "0 is simultaneous descent.")
+
     def init(self, players: Players) -> Players:
         return start(Rules(self.generator, self.discriminator), players)
 
@@ -101,6 +105,11 @@ class SymplecticGradientAdjustment:
     num_generator_steps: ClassVar[int] = 1
     num_discriminator_steps: ClassVar[int] = 1
     num_gradients: ClassVar[int] = 6
+
+    def __post_init__(self) -> None:
+        require("weight", self.weight, FINITE, "1 is usual.")
+        require("align", self.align, SWITCH, "1 aligns, 0 does not.")
+        require("epsilon", self.epsilon, FINITE, "0.1 is usual.")
 
     def init(self, players: Players) -> Players:
         return start(Rules(self.generator, self.discriminator), players)
@@ -145,10 +154,7 @@ class CompetitiveGradientDescent:
     num_discriminator_steps: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if self.num_iterations < 1:
-            raise ValueError(
-                f"num_iterations must be at least 1; got {self.num_iterations}. Give it a whole number."
-            )
+        require("num_iterations", self.num_iterations, COUNT, "Give such a number.")
 
     @property
     def num_gradients(self) -> int:
@@ -204,10 +210,8 @@ class FollowTheRidge:
     num_discriminator_steps: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if self.num_iterations < 1:
-            raise ValueError(
-                f"num_iterations must be at least 1; got {self.num_iterations}. Give it a whole number."
-            )
+        require("num_iterations", self.num_iterations, COUNT, "Give such a number.")
+        require("damping", self.damping, NOT_NEGATIVE, "0 does not damp.")
 
     @property
     def num_gradients(self) -> int:

@@ -9,6 +9,7 @@ from saddle.calculus import FUNCTIONAL, Logs
 from saddle.dynamics.moves import Rules, gradient_norms, move, start
 from saddle.game import Batch, Game, Players
 from saddle.optimizers import UpdateRule
+from saddle.ranges import COUNT_OR_NONE, require
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,7 @@ class Unrolled:
     num_discriminator_steps: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if self.num_unrolled_steps < 0:
-            raise ValueError(
-                f"num_unrolled_steps must be at least 0; got {self.num_unrolled_steps}. 0 does not unroll."
-            )
+        require("num_unrolled_steps", self.num_unrolled_steps, COUNT_OR_NONE, "0 does not unroll.")
 
     @property
     def num_gradients(self) -> int:

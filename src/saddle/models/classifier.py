@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from saddle.ranges import COUNT, require
+
 FEATURE_DIM = 64
 
 
@@ -36,6 +38,7 @@ class DigitClassifier(nn.Module):
 
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
+        require("num_classes", num_classes, COUNT, "There are 10 digits.")
         blocks: list[nn.Module] = []
         channels = 1
         for width, stride in ((16, 1), (32, 2), (64, 1), (FEATURE_DIM, 2)):

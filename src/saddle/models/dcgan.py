@@ -11,6 +11,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from saddle.models.minibatch import MinibatchStandardDeviation
 from saddle.models.normalization import NONE, Normalization
+from saddle.ranges import COUNT, require
 
 
 def _initialize(layer: nn.Module) -> None:
@@ -27,6 +28,11 @@ def _initialize(layer: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
+def _require(num_channels: int, width: int) -> None:
+    require("num_channels", num_channels, COUNT, "Give 1 for grey images, 3 for colour.")
+    require("width", width, COUNT, "64 is usual.")
+
+
 class Generator(nn.Module):
     """Latents (N, d) -> images (N, num_channels, 28, 28) in [−1, 1]: 7x7, then two doublings."""
 
@@ -34,6 +40,8 @@ class Generator(nn.Module):
         self, num_latents: int, num_channels: int, width: int, normalization: Normalization = NONE
     ) -> None:
         super().__init__()
+        require("num_latents", num_latents, COUNT, "Give the length of a latent.")
+        _require(num_channels, width)
         around, after = normalization
         self.layers = nn.Sequential(
             around(nn.Linear(num_latents, 2 * width * 7 * 7)),
@@ -67,6 +75,8 @@ class Discriminator(nn.Module):
         minibatch_std: bool = False,
     ) -> None:
         super().__init__()
+        _require(num_channels, width)
+        require("pack", pack, COUNT, "1 shows samples one by one.")
         around, after = normalization
         self.layers = nn.Sequential(
             around(nn.Conv2d(num_channels * pack, width, 4, 2, 1)),  # 14x14

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from saddle.ranges import COUNT, FRACTION, require
+
 
 class Dropout(nn.Module):
     """Zero each unit with probability p and scale the others by 1/(1 − p), in training mode.
@@ -18,8 +20,8 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float, num_features: int) -> None:
         super().__init__()
-        if not 0.0 <= p < 1.0:
-            raise ValueError(f"dropout p must lie in [0, 1); got {p:g}. 0 turns it off.")
+        require("dropout p", p, FRACTION, "0 turns it off.")
+        require("num_features", num_features, COUNT, "Give the number of units.")
         self.p = p
         self.num_uniform = num_features
         self.register_buffer("uniform", torch.ones(num_features), persistent=False)

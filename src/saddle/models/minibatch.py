@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from saddle.ranges import COUNT, require
+
 
 class MinibatchStandardDeviation(nn.Module):
     """Append one feature map: the batch's standard deviation, averaged over features and places.
@@ -25,6 +27,9 @@ class MinibatchDiscrimination(nn.Module):
 
     def __init__(self, num_features: int, num_kernels: int = 50, kernel_dim: int = 5) -> None:
         super().__init__()
+        require("num_features", num_features, COUNT, "Give the number of features.")
+        require("num_kernels", num_kernels, COUNT, "50 is usual.")
+        require("kernel_dim", kernel_dim, COUNT, "5 is usual.")
         self.project = nn.Linear(num_features, num_kernels * kernel_dim, bias=False)
         self.shape = (num_kernels, kernel_dim)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from saddle.models.dropout import Dropout
 from saddle.models.minibatch import MinibatchDiscrimination
 from saddle.models.normalization import NONE, Normalization
+from saddle.ranges import COUNT, COUNT_OR_NONE, FRACTION, POSITIVE, require, require_sizes
 
 Initialize = Callable[[nn.Linear], None]
 
@@ -20,15 +21,25 @@ def orthogonal(layer: nn.Linear, *, gain: float) -> None:
 
     Source: Saxe et al. 2014, arXiv:1312.6120, sec. 3.
     """
+    require("gain", gain, POSITIVE, "1 is usual.")
     nn.init.orthogonal_(layer.weight, gain)
     layer.bias.zero_()
+
+
+def _require(event: Sequence[int], hidden: Sequence[int], negative_slope: float) -> None:
+    require_sizes("event", event, "Give the shape of a sample, such as [2] for points in the plane.")
+    require_sizes(
+        "hidden", hidden, "Give the width of each hidden layer, such as [128, 128], or [] for none."
+    )
+    require("negative_slope", negative_slope, FRACTION, "0 is ReLU, 0.2 is usual.")
 
 
 class Generator(nn.Module):
     """Latents (N, d) -> samples (N, *event): [Linear, activation, norm] per hidden layer, then Linear.
 
     Args:
-        activation: of hidden layers; None is LeakyReLU with ``negative_slope``.
+        hidden: widths of the hidden layers; without one the player is linear.
+        activation: of hidden layers; None is LeakyReLU with ``negative_slope`` in [0, 1).
         output: last activation: identity for points, tanh for images in [−1, 1].
         initialize: sets every linear layer's first weights; None is torch's default.
     """
@@ -45,6 +56,8 @@ class Generator(nn.Module):
         initialize: Initialize | None = None,
     ) -> None:
         super().__init__()
+        require("num_latents", num_latents, COUNT, "Give the length of a latent.")
+        _require(event, hidden, negative_slope)
         around, after = normalization
         layers: list[nn.Module] = []
         for num_inputs, num_outputs in pairwise([num_latents, *hidden]):
@@ -66,10 +79,11 @@ class Discriminator(nn.Module):
     """Packed samples -> logits (N,): [Linear, activation, norm, dropout] per hidden layer, then Linear.
 
     Args:
+        hidden: widths of the hidden layers; without one the player is linear.
         num_kernels: above 0, of minibatch discrimination before the last layer.
-        activation: of hidden layers; None is LeakyReLU with ``negative_slope``.
+        activation: of hidden layers; None is LeakyReLU with ``negative_slope`` in [0, 1).
         initialize: sets every linear layer's first weights; None is torch's default.
-        input_scale: samples are multiplied by it.
+        input_scale: samples are multiplied by it; in (0, inf).
     """
 
     def __init__(
@@ -86,6 +100,10 @@ class Discriminator(nn.Module):
         input_scale: float = 1.0,
     ) -> None:
         super().__init__()
+        _require(event, hidden, negative_slope)
+        require("pack", pack, COUNT, "1 shows samples one by one.")
+        require("num_kernels", num_kernels, COUNT_OR_NONE, "0 leaves minibatch discrimination out.")
+        require("input_scale", input_scale, POSITIVE, "1 leaves samples as they are.")
         around, after = normalization
         layers: list[nn.Module] = []
         for num_inputs, num_outputs in pairwise([pack * prod(event), *hidden]):

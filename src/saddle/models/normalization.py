@@ -9,6 +9,7 @@ arXiv:1809.11096).
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -36,6 +37,25 @@ class BatchNorm(_BatchNorm):
             raise ValueError(
                 f"BatchNorm needs inputs (N, C) or (N, C, ...); got shape {tuple(input.shape)}. Add the axis."
             )
+
+
+class InstanceNorm(nn.GroupNorm):
+    """Each feature map of a sample by its own mean and variance.
+
+    Raises:
+        ValueError: a map has one place, whose number is its own mean.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features, num_features)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if prod(input.shape[2:]) < 2:
+            raise ValueError(
+                "instance normalization must see feature maps (N, C, ...) of at least two places; got "
+                f"{tuple(input.shape)}, one number a feature, which it would make 0. Take layer or group."
+            )
+        return super().forward(input)
 
 
 class SpectralNorm(nn.Module):
@@ -95,10 +115,6 @@ def _group_norm(num_features: int) -> nn.Module:
     return nn.GroupNorm(next(groups for groups in (8, 4, 2, 1) if num_features % groups == 0), num_features)
 
 
-def _instance_norm(num_features: int) -> nn.Module:
-    return nn.GroupNorm(num_features, num_features)
-
-
 NONE = Normalization(_as_it_is, _nothing)
 """No normalization. Source: —"""
 
@@ -111,7 +127,7 @@ LAYER = Normalization(_as_it_is, _layer_norm)
 GROUP = Normalization(_as_it_is, _group_norm)
 """Over 8 groups of a sample's features, or as many as divide. Source: Wu and He 2018, arXiv:1803.08494."""
 
-INSTANCE = Normalization(_as_it_is, _instance_norm)
+INSTANCE = Normalization(_as_it_is, InstanceNorm)
 """Over each feature map of a sample; images only. Source: Ulyanov et al. 2016, arXiv:1607.08022."""
 
 WEIGHT = Normalization(weight_norm, _nothing)

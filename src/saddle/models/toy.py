@@ -5,6 +5,8 @@ game; with a logistic loss in one dimension it is the Dirac-GAN. Their solutions
 
 The papers count D's logits the other way round, as high on generated samples: their ψ is the negative of
 ours, so their usual start θ = ψ = 1 is θ = 1, ψ = −1 here.
+
+Raises (all): ValueError if a number is not finite.
 """
 
 from collections.abc import Sequence
@@ -12,11 +14,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from saddle.ranges import FINITE, require
+
 Numbers = float | Sequence[float] | Sequence[Sequence[float]] | Tensor
 
 
-def _parameter(start: Numbers) -> nn.Parameter:
-    given = start.clone() if isinstance(start, Tensor) else torch.tensor(start)
+def _finite(name: str, given: Numbers) -> Tensor:
+    try:
+        values = given if isinstance(given, Tensor) else torch.tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} must be a number or a list of numbers, rows of equal length; got {given!r}. Give such."
+        ) from error
+    if not values.isfinite().all():
+        raise ValueError(f"{name} must be finite; got {values.tolist()}. Choose other numbers.")
+    return values
+
+
+def _parameter(name: str, start: Numbers) -> nn.Parameter:
+    given = _finite(name, start).clone()
     values = given.to(torch.get_default_dtype())  # whole numbers too
     return nn.Parameter(values.reshape(1) if values.ndim == 0 else values)
 
@@ -30,7 +46,7 @@ class Point(nn.Module):
 
     def __init__(self, theta: Numbers) -> None:
         super().__init__()
-        self.theta = _parameter(theta)
+        self.theta = _parameter("theta", theta)
 
     def forward(self, latents: Tensor) -> Tensor:
         return self.theta.expand(len(latents), *self.theta.shape)
@@ -46,7 +62,8 @@ class Linear(nn.Module):
 
     def __init__(self, psi: Numbers, scale: float = 1.0) -> None:
         super().__init__()
-        self.psi = _parameter(psi)
+        self.psi = _parameter("psi", psi)
+        require("scale", scale, FINITE, "1 is usual.")
         self.scale = scale
 
     def forward(self, samples: Tensor) -> Tensor:
@@ -68,8 +85,8 @@ class Bilinear(nn.Module):
 
     def __init__(self, psi: Numbers, matrix: Numbers) -> None:
         super().__init__()
-        self.psi = _parameter(psi)
-        given = matrix if isinstance(matrix, Tensor) else torch.tensor(matrix)
+        self.psi = _parameter("psi", psi)
+        given = _finite("matrix", matrix)
         if given.ndim != 2 or given.shape[:1] != self.psi.shape:
             raise ValueError(
                 f"matrix must have a row for each of psi's {tuple(self.psi.shape)} numbers; got shape "
@@ -93,7 +110,7 @@ class Affine(nn.Module):
 
     def __init__(self, a: float, b: float) -> None:
         super().__init__()
-        self.ab = _parameter([a, b])
+        self.ab = _parameter("a and b", [a, b])
 
     def forward(self, latents: Tensor) -> Tensor:
         return self.ab[1] + self.ab[0] * latents
@@ -108,7 +125,7 @@ class Quadratic(nn.Module):
 
     def __init__(self, w: Sequence[float]) -> None:
         super().__init__()
-        self.w = _parameter(w)
+        self.w = _parameter("w", w)
 
     def forward(self, samples: Tensor) -> Tensor:
         x = samples.squeeze(-1)
