@@ -86,8 +86,7 @@ def numbers(config: DictConfig) -> None:
             if not _is_whole(interval) or interval < 1:
                 raise ValueError(
                     f"{group}.{name}.every_n_steps must be a whole number of at least 1; got "
-                    f"{shown(interval)}. "
-                    "1 takes the penalty in every round."
+                    f"{shown(interval)}. 1 takes the penalty in every round."
                 )
             for key in ("gamma", "weight", "fake_weight", "eta"):
                 value = penalty.get(key, 0)
