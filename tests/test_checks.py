@@ -25,15 +25,6 @@ def _float32_as_the_commands_have_it(_float64_by_default: None) -> None:
             r"penalty on the slope .* got batch normalization in it and regularizer=\[r1\]\. Take",
         ),
         (
-            [
-                "normalization@model.discriminator.normalization=batch",
-                "regularizer=[]",
-                "generator_regularizer=[]",
-                "trainer.precision=16-mixed",
-            ],
-            r"half precision: .* got trainer\.precision=16-mixed\. Take 32-true or bf16-mixed",
-        ),
-        (
             ["regularizer.r1.every_n_steps=4", "dynamics=extragradient"],
             r"plain descent.*got regularizer\.r1\.every_n_steps=4 and ExtraGradient\. Take",
         ),

@@ -184,8 +184,8 @@ def test_an_unknown_choice_or_key_is_refused_with_the_nearest_name(command, tmp_
 @pytest.mark.parametrize(
     ("words", "must", "got", "do"),
     [
-        ("batch_size=0", "batch_size must lie between 1 and the 4000", "got 0", "Choose"),
-        ("batch_size=4001", "batch_size must lie between 1 and the 4000", "got 4001", "Choose"),
+        ("batch_size=0", "batch_size must be a whole number between 1 and the 4000", "got 0", "Choose"),
+        ("batch_size=4001", "batch_size must be a whole number between 1 and the 4000", "got 4001", "Choose"),
         ("data=ring8 model=mlp data.num_train=50", "between 1 and the 50", "got 64", "Choose"),
         ("optimizer.generator.lr=-0.1", "lr must lie in", "got -0.1", "Choose"),
         ("optimizer.discriminator.lr=-2e-4", "lr must lie in", "got -0.0002", "Choose"),
@@ -263,14 +263,16 @@ def test_a_run_directory_that_holds_a_run_is_refused(command, tmp_path, points_r
 
 
 def test_debug_shows_the_traceback_of_refused_input(command, tmp_path):
-    with pytest.raises(ValueError, match="batch_size must lie"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number"):
         command(train.main, "batch_size=0", "debug=true")
 
 
 @pytest.mark.slow
 def test_a_process_that_refuses_exits_with_2_and_prints_one_message(tmp_path):
     found = process(tmp_path, "saddle.commands.train", "batch_size=0", "data=ring8", "model=mlp")
-    assert_refused(Answer(found.returncode, found.stdout, found.stderr), tmp_path, "batch_size must lie")
+    assert_refused(
+        Answer(found.returncode, found.stdout, found.stderr), tmp_path, "batch_size must be a whole number"
+    )
     found = process(tmp_path, "saddle.commands.train", "loss=hinges", "debug=true")
     assert found.returncode != 0
     assert "Traceback" in found.stderr
@@ -584,7 +586,7 @@ def test_two_runs_of_one_configuration_and_seed_agree_to_the_byte(points_run, tm
 def test_a_sweep_without_a_name_lies_under_what_varies_and_one_bad_job_stops_no_other(command, tmp_path):
     answer = command(train.main, "-m", *POINTS, "batch_size=0,16", "tags=[a]")
     assert answer.status == 1
-    assert "batch_size must lie" in answer.out
+    assert "batch_size must be a whole number" in answer.out
     (sweep,) = (tmp_path / "runs" / "sweep").iterdir()
     assert sweep.name.startswith("batch-size_")
     (job,) = sweep.glob("*/config.yaml")
@@ -599,7 +601,7 @@ def test_hydras_own_launcher_still_works(command, tmp_path):
     words = "hydra/launcher=basic", "hydra.sweep.dir=sweep"
     answer = command(train.main, "-m", *POINTS, "batch_size=0,16", *words)
     assert answer.status == 2
-    assert "batch_size must lie" in answer.err
+    assert "batch_size must be a whole number" in answer.err
     assert open_record(tmp_path / "sweep" / "1").read_summary()["status"] == "finished"
     assert not (tmp_path / "sweep" / "0" / "config.yaml").exists()
 

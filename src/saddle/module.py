@@ -209,9 +209,19 @@ class GANModule(LightningModule):
                     what = "weights" if name in WEIGHTS_NORM.values() else name
                     raise Diverged(
                         f"losses and weights must stay finite; the {player}'s {what} became {value} at "
-                        f"generator step {step}. Lower optimizer.{player}.lr, or bound the discriminator "
-                        "with a penalty such as regularizer=[r1]."
+                        f"generator step {step}. {self._remedy(player, index)}"
                     )
+
+    def _remedy(self, player: str, index: int) -> str:
+        if index == 0:
+            return (
+                "It was the first round: look for a setting or data that is not finite or far too large, "
+                f"optimizer.{player}.lr among them."
+            )
+        lower = f"Lower optimizer.{player}.lr"
+        if on := ", ".join(self.game.penalties):
+            return f"{lower}, or give another weight to what holds the discriminator back already ({on})."
+        return f"{lower}, or bound the discriminator with a penalty such as regularizer=[r1]."
 
     def on_fit_end(self) -> None:
         """Put the trained parameters back into the modules."""

@@ -87,6 +87,11 @@ def typed(value: Any) -> str:
     return json.dumps(value)
 
 
+def shown(value: Any) -> str:
+    """A value of a configuration in a message: as Python has it, but null, true and false as typed."""
+    return typed(value) if value is None or isinstance(value, bool) else str(value)
+
+
 def typed_keys(command_line: Sequence[str]) -> set[str]:
     """Keys that a command line sets, one by one: ``+a.b=1`` gives a.b."""
     return {word.partition("=")[0].lstrip("+~") for word in command_line if "=" in word}

@@ -190,7 +190,7 @@ class LeCam:
         return self.weight * (real_part + fake_part)
 
     def advance(self, memory: LeCamMemory, logs: Logs) -> LeCamMemory:
-        return LeCamMemory(
-            logs["diag/real_logit"].lerp(memory.real, self.decay),
-            logs["diag/fake_logit"].lerp(memory.fake, self.decay),
+        return LeCamMemory(  # under autocast the logits are bfloat16, the memory never is
+            logs["diag/real_logit"].to(memory.real.dtype).lerp(memory.real, self.decay),
+            logs["diag/fake_logit"].to(memory.fake.dtype).lerp(memory.fake, self.decay),
         )

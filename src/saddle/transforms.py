@@ -173,8 +173,8 @@ class AdaptiveAugment:
     """ADA: ``augment`` each image with probability p, which follows the discriminator's overfitting.
 
     After each round p ← clip(p + speed·sign(r − target), 0, 1), r = E[sign D(x)] on the augmented real
-    samples. ``speed``, in (0, 1], is per round: batch size / 500,000 raises p from 0 to 1 in 500,000 images. p
-    is logged as ``diag/ada_p``.
+    samples. ``speed``, in (0, 1], is per round: batch size / 500,000 raises p from 0 to 1 in 500,000 images.
+    p is logged as ``diag/ada_p``.
 
     Source: Karras et al. 2020, arXiv:2006.06676, sec. 3 (target 0.6), with a compact set of transforms.
     """

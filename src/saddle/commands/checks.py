@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -13,43 +13,107 @@ from saddle.data.sampling import draw_batches
 from saddle.dynamics.descent import Alternating, Simultaneous
 from saddle.dynamics.lookahead import Lookahead
 from saddle.execution import Dynamics
-from saddle.game import Game
+from saddle.game import Game, Players
 from saddle.models.normalization import SpectralNorm
+from saddle.questions import LISTS, shown
 from saddle.regularizers import DraganCentred
+
+LEAST = {  # of whole numbers; the batch's, which depends on the data, is in ``data``
+    "num_steps": 1,
+    "steps_per_execution": 1,
+    "evaluate_every": 1,
+    "checkpoint_every": 1,
+    "pack": 1,
+    "seed": 0,
+    "metrics.num_samples": 2,
+    "metrics.num_real": 2,
+}
+
+# where one part stands, what it is, and what chooses it: Hydra takes a name there for a value
+PARTS = {
+    path.format(player): (what, choice.format(player))
+    for player in Players._fields
+    for path, what, choice in (
+        ("optimizer.{}", "an update rule", "rule@optimizer.{}="),
+        ("update.{}", "a bounded update rule", "rule@optimizer.{}="),
+        ("update.{}.rule", "an update rule", "rule@optimizer.{}="),
+        ("model.{}", "a network", "model="),
+        ("model.{}.normalization", "a normalization", "normalization@model.{}.normalization="),
+    )
+} | {
+    "dynamics.inner": ("a dynamics", "dynamics@dynamics.inner="),
+    "metrics.features": ("a feature extractor", "features@metrics.features="),
+}
+
+
+def parts(config: DictConfig) -> None:
+    """Refuse a plain value where a part must stand."""
+    for path, (what, choice) in PARTS.items():
+        parent, _, name = path.rpartition(".")
+        above = OmegaConf.select(config, parent)
+        if OmegaConf.is_dict(above) and name in above and not OmegaConf.is_dict(above[name]):
+            value = above[name]
+            raise ValueError(
+                f"{path} must be {what}; got {shown(value)}. "
+                f"Take {choice}{value if isinstance(value, str) else 'NAME'}."
+            )
+    for player, schedule in config.schedule.items():
+        if schedule is not None and not OmegaConf.is_dict(schedule):
+            raise ValueError(
+                f"schedule.{player} must be a schedule, or null; got {shown(schedule)}. Take schedule=NAME, "
+                "which is of both players, and set the other's to null."
+            )
+    for group in (*LISTS, "diagnostics"):
+        for name, part in (config.get(group) or {}).items():
+            if not OmegaConf.is_dict(part):
+                raise ValueError(
+                    f"{group}.{name} must be a part with keys of its own; got {shown(part)}. "
+                    f"Name it in {group}=[...], or leave it out there."
+                )
 
 
 def numbers(config: DictConfig) -> None:
     """Refuse numbers that no part could have refused by itself."""
-    for key in ("num_steps", "steps_per_execution", "evaluate_every", "checkpoint_every", "pack"):
-        if not isinstance(config[key], int) or config[key] < 1:
+    for key, least in LEAST.items():
+        value = OmegaConf.select(config, key)
+        if not _is_whole(value) or value < least:
             raise ValueError(
-                f"{key} must be a whole number of at least 1; got {config[key]}. Give such a number."
+                f"{key} must be a whole number of at least {least}; got {shown(value)}. Give such a number."
             )
-    if config.trainer.get("devices", 1) != 1:
-        raise ValueError(
-            f"a run must use one device; got trainer.devices={config.trainer.devices}. "
-            "Start one run a device instead, each with its own seed."
-        )
-    if str(config.trainer.get("precision")).startswith("16"):
-        raise ValueError(
-            f"a run must not use half precision: gradients are not scaled, and a penalty's slopes underflow; "
-            f"got trainer.precision={config.trainer.precision}. Take 32-true or bf16-mixed."
-        )
     for group in ("regularizer", "generator_regularizer"):
         for name, penalty in config[group].items():
             interval = penalty.get("every_n_steps", 1)
-            if not isinstance(interval, int) or interval < 1:
+            if not _is_whole(interval) or interval < 1:
                 raise ValueError(
-                    f"{group}.{name}.every_n_steps must be a whole number of at least 1; got {interval}. "
-                    "1 takes the penalty in every round."
+                    f"{group}.{name}.every_n_steps must be a whole number of at least 1; got "
+                    f"{shown(interval)}. 1 takes the penalty in every round."
                 )
             for key in ("gamma", "weight", "fake_weight", "eta"):
                 value = penalty.get(key, 0)
-                if not isinstance(value, int | float) or not value >= 0:
+                if not (_is_whole(value) or isinstance(value, float)) or not value >= 0:
                     raise ValueError(
-                        f"{group}.{name}.{key} must be a number of at least 0; got {value}. "
+                        f"{group}.{name}.{key} must be a number of at least 0; got {shown(value)}. "
                         f"Give such a number, or leave {name} out of {group}=[...]."
                     )
+
+
+def data(dataset: Dataset, batch_size: Any) -> None:
+    """Refuse samples that are not finite, or too few for a batch."""
+    splits = (dataset.train, dataset.held_out)
+    if num := sum(int((~split.isfinite().flatten(1).all(1)).sum()) for split in splits):
+        raise ValueError(
+            f"data must be finite; {dataset.name} has {num:,} samples with NaN or infinite numbers. "
+            "Set data.* to finite numbers, or clean the files."
+        )
+    if not _is_whole(batch_size) or not 1 <= batch_size <= len(dataset.train):
+        raise ValueError(
+            f"batch_size must be a whole number between 1 and the {len(dataset.train)} training samples of "
+            f"{dataset.name}; got {shown(batch_size)}. Choose a size in that range."
+        )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)  # which Python counts as one
 
 
 def steps(config: DictConfig, dynamics: Dynamics) -> None:

@@ -45,13 +45,10 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     Raises:
         ValueError: a number out of range, or parts that do not fit each other.
     """
+    checks.parts(config)
     checks.numbers(config)
     dataset: Dataset = like.dataset if like else instantiate(config.data)
-    if not 1 <= config.batch_size <= len(dataset.train):
-        raise ValueError(
-            f"batch_size must lie between 1 and the {len(dataset.train)} training samples of "
-            f"{dataset.name}; got {config.batch_size}. Choose a size in that range."
-        )
+    checks.data(dataset, config.batch_size)
     with torch.random.fork_rng(devices=[]):  # modules draw their first weights from the global generator
         torch.manual_seed(seed_of(config.seed, "initial weights"))
         model = instantiate(config.model, _convert_="all")

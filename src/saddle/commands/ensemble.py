@@ -12,8 +12,8 @@ left behind the others catch up first.
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -79,8 +79,8 @@ def train(config: DictConfig) -> None:
 
     settings = HydraConfig.get()
     words = [*settings.overrides.task]
-    folder = Path(settings.sweep.dir).absolute()
     with entry.refusing():
+        folder = Path(settings.sweep.dir).absolute()
         if config.on_divergence not in ON_DIVERGENCE:
             raise ValueError(
                 f"on_divergence must be one of {', '.join(ON_DIVERGENCE)}; got {config.on_divergence}. "
@@ -207,14 +207,15 @@ def _play_all(playing: Sequence[Playing], index: Index, stop: "StopOnSignal", if
             member.recorders.evaluate.on_train_start(member.trainer, member.module)
             member.recorders.probe.on_train_start(member.trainer, member.module)
             member.recorders.checkpoint.on_train_start(member.trainer, member.module)
-        with _progress(playing) as show, fabric.autocast():
+        with _progress(playing) as show:
             while behind := [member for member in live.values() if not member.module.finished]:
                 if stop.received is not None:
                     break
                 first = min(member.module.rounds for member in behind)
                 group = [member for member in behind if member.module.rounds == first]
                 ahead = [member.module.rounds for member in live.values() if member.module.rounds > first]
-                for member, message in _play_group(group, min(ahead, default=None), watched, show):
+                until = min(ahead, default=None)
+                for member, message in _play_group(group, until, watched, show, fabric.autocast):
                     leave(member, Outcome("diverged", if_diverged, message))
         for member in [*live.values()]:
             if member.module.finished:
@@ -233,11 +234,16 @@ def _play_all(playing: Sequence[Playing], index: Index, stop: "StopOnSignal", if
 
 
 def _play_group(
-    group: Sequence[Playing], until: int | None, watched: Any, show: Any
+    group: Sequence[Playing],
+    until: int | None,
+    watched: Any,
+    show: Any,
+    precision: Callable[[], AbstractContextManager[Any]],
 ) -> Iterator[tuple[Playing, str]]:
     """Advance members that stand at the same round, up to the round ``until``; yields those that diverge.
 
     A member that has diverged stays in the step, whose shapes are compiled, and is not looked at any more.
+    Rounds are played in ``precision``; what is measured between them is in the weights' own, as alone.
     """
     import torch
 
@@ -256,7 +262,8 @@ def _play_group(
         for index in chunk:
             if watched.stop_requested:
                 break
-            state, logs = play(state, ensemble.stack([module.draw(index) for module in modules]), index)
+            with precision():
+                state, logs = play(state, ensemble.stack([module.draw(index) for module in modules]), index)
             norms = {
                 name: torch.linalg.vector_norm(getattr(state.players, player), dim=1)
                 for player, name in reversed(WEIGHTS_NORM.items())

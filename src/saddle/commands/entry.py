@@ -5,7 +5,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from saddle.commands.pipes import ending_with_its_reader, is_unread
+from saddle.questions import LISTS
 from saddle.sweeps.jobs import NO_ROOM
 from saddle.sweeps.names import sweep_name
 
@@ -38,7 +39,8 @@ def config_directory() -> Path:
 def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     """Compose ``config_name`` from the command line and do ``task``; exits 2 on refused input."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors on to us; Hydra's own report exits 1
-    OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
+    OmegaConf.register_new_resolver("sweep_name", _sweep_name, replace=True)
+    OmegaConf.register_new_resolver("folder", folder, replace=True)
     began = False
 
     def begin(config: DictConfig) -> Any:
@@ -59,8 +61,14 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     except Refused as error:
         _refuse(error, str(error))
     except (HydraException, OmegaConfBaseException) as error:
+        if said := _by_a_resolver(error):
+            _refuse(error, said)
         message = str(error).strip().partition("\nConfig search path:")[0]
-        _refuse(error, message + _nearest(message, config_name))
+        _refuse(error, _with_a_hint(message, config_name))
+    except ValueError as error:
+        if began or (hint := _of_a_group_set_to_null()) is None:
+            raise
+        _refuse(error, hint)
     except OSError as error:
         if began and error.errno in FULL:
             _out_of_room(error)
@@ -107,6 +115,8 @@ def refusing() -> Iterator[None]:
         cause = error.__cause__ or error
         where = re.search(r"full_key: (\S+)", str(error))
         raise Refused(f"{where[1]}: {cause}" if where else str(cause)) from error
+    except OmegaConfBaseException as error:
+        raise Refused(_by_a_resolver(error) or str(error).partition("\n")[0]) from error
     except (ValueError, TypeError, OSError) as error:
         if is_unread(error):
             raise
@@ -125,21 +135,62 @@ def remove_if_empty(directory: Path) -> None:
             return
 
 
-def _nearest(message: str, config_name: str) -> str:
-    """A "did you mean" for an unknown key, group or choice."""
+def folder(name: Any, key: str = "name") -> str:
+    """A name that is one folder's, for a path in a configuration."""
+    if name is None or str(name) in ("", ".", "..") or {"/", "\\"} & {*str(name)}:
+        value = "null" if name is None else repr(name)
+        raise Refused(f"{key} must be one folder's name; got {value}. Give a word without slashes.")
+    return str(name)
+
+
+def _sweep_name(name: Any, words: Sequence[str]) -> str:
+    return sweep_name(None if name is None else folder(name, "sweep_name"), words)
+
+
+def _by_a_resolver(error: Exception) -> str | None:
+    """What a resolver of ours refused with, of which OmegaConf keeps no more than the words."""
+    found = re.match(rf"{Refused.__name__} raised while resolving interpolation: (.*)", str(error))
+    return found and found[1]
+
+
+def _with_a_hint(message: str, config_name: str) -> str:
+    """Hydra's message about an unknown key, group or choice, with what was probably meant."""
+    if close := _nearest(message, config_name):
+        # an unknown key that is near a known one is a slip, and appending it would do nothing
+        lines = [line for line in message.splitlines() if not line.startswith("To append to your config")]
+        return "\n".join([*lines, f"Did you mean {' or '.join(close)}?"])
+    group = re.search(r"Could not (?:find|load|delete) '([^'/@=]+)", message)
+    if group and group[1] in (*LISTS, "diagnostics"):
+        return f"{message}\n{group[1]}=[] is none."
+    return message
+
+
+def _nearest(message: str, config_name: str) -> list[str]:
+    """The known names that are nearest to an unknown key or choice."""
     if choice := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", message):
-        group, name = choice.groups()
-        known = [path.stem for path in (config_directory() / group).glob("*.yaml")]
-        wanted = name
+        group, wanted = choice.groups()
+        known = _choices(group)
     elif key := re.search(r"Could not override '([^']+)'", message):
-        wanted, known = (
-            key[1],
-            [name for name in _keys(config_name) if not name.endswith("_")],
-        )  # not _target_
+        wanted = key[1]
+        known = [name for name in _keys(config_name) if not name.endswith("_")]  # not _target_
     else:
-        return ""
-    close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
-    return f"\nDid you mean {' or '.join(close)}?" if close else ""
+        return []
+    return difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+
+
+def _of_a_group_set_to_null() -> str | None:
+    """Of which choice Hydra says no more than that it must be a string or a list."""
+    for word in sys.argv[1:]:
+        group, _, value = word.partition("=")
+        if "null" in value.split(",") and (known := _choices(group)):
+            if group in (*LISTS, "diagnostics"):
+                return f"{group} must be a list of choices; got null. {group}=[] is none."
+            return f"{group} must be one of {', '.join(known)}; got null. Choose one of them."
+    return None
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (config_directory() / group).glob("*.yaml"))
 
 
 def _keys(config_name: str) -> list[str]:

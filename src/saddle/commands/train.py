@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from saddle.callbacks import Checkpoint, Evaluate, Log, Probe, StopOnSignal, Stopwatch
     from saddle.commands.compose import Experiment
+    from saddle.module import GANModule
     from saddle.records import Record
 
 ON_DIVERGENCE = {"fail": 1, "record": 0}  # exit status
@@ -128,8 +129,14 @@ def own_config(config: DictConfig) -> DictConfig:
 def check(own: DictConfig) -> None:
     """Refuse what can be refused before a run is put together."""
     from saddle import tracking
+    from saddle.commands import trainer_settings
 
-    _check_trainer(own)
+    if not OmegaConf.is_list(own.tags):
+        value = "null" if own.tags is None else own.tags
+        raise ValueError(
+            f"tags must be a list; got {value}. Take tags=[{'' if own.tags is None else own.tags}]."
+        )
+    trainer_settings.check(own.trainer)
     if "wandb" in own.logger:
         tracking.must_have_wandb_key(own.logger.mode)
 
@@ -163,12 +170,14 @@ def _resume(config: DictConfig) -> Run:
     record = open_record(Path(config.resume))
     own = OmegaConf.load(record.config)
     assert isinstance(own, DictConfig)
+    before = own.num_steps
     if any(word.startswith("num_steps=") for word in words):
         own.num_steps = config.num_steps
     check(own)
     experiment = assemble(own)
     load(record, experiment)
     module = experiment.module
+    must_still_learn(module, before)
     # one killed after its last step, before its report, has yet to be finished
     if module.finished and record.report.exists() and record.read_summary()["status"] == "finished":
         raise ValueError(
@@ -177,6 +186,22 @@ def _resume(config: DictConfig) -> Run:
         )
     entry.remove_if_empty(Path(HydraConfig.get().runtime.output_dir))  # Hydra made it, for a new run
     return go_on(record, own, experiment)
+
+
+def must_still_learn(module: "GANModule", before: int) -> None:
+    """Refuse steps beyond the ``before`` first asked for in which a player would stand still.
+
+    Raises:
+        ValueError: a schedule, which keeps the length that it was given, is 0 in all of them.
+    """
+    added = range(before, module.num_steps, module.dynamics.num_generator_steps)
+    for player, schedule in module.schedules._asdict().items():
+        if added and schedule is not None and all(schedule(step) == 0 for step in added):
+            raise ValueError(
+                f"a run whose learning rate has fallen to 0 at step {before} must not be extended; got "
+                f"num_steps={module.num_steps} and a schedule.{player} that stays at 0. Start anew with "
+                f"num_steps={module.num_steps}."
+            )
 
 
 def load(record: "Record", experiment: "Experiment") -> None:
@@ -200,21 +225,6 @@ def go_on(record: "Record", own: DictConfig, experiment: "Experiment") -> Run:
     record.report.unlink(missing_ok=True)  # of an earlier session
     atomic_write(record.config, OmegaConf.to_yaml(own))
     return Run(record, own, experiment, record.read_summary()["time"])
-
-
-def _check_trainer(config: DictConfig) -> None:
-    """Let Lightning refuse its settings, such as a GPU that is not there, before anything is written."""
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
-    from pytorch_lightning import Trainer
-
-    settings: Any = OmegaConf.to_container(config.trainer)
-    try:
-        Trainer(**settings, logger=False, enable_checkpointing=False, enable_progress_bar=False)
-    except MisconfigurationException as error:
-        raise ValueError(
-            f"trainer must hold settings that this machine can meet; got: {error} "
-            "Choose trainer=default or trainer=cpu."
-        ) from error
 
 
 def _trainer(run: Run, stop: "StopOnSignal", stopwatch: "Stopwatch") -> "Trainer":
@@ -283,7 +293,7 @@ def loggers_of(run: Run) -> "list[Logger]":
         config.name,
         config_hash(config),
         config.seed,
-        tuple(config.tags),
+        tuple(map(str, config.tags)),
         record.read_provenance()["run_id"],
     )
     return [
@@ -308,6 +318,12 @@ def _fit(trainer: "Trainer", run: Run, stop: "StopOnSignal", exit_status_if_dive
             f"resume={record.directory} goes on"
         )
         return Outcome("interrupted", 128 + stop.received, message)
+    if not module.finished:
+        message = (
+            f"training ended by itself at generator step {module.generator_steps} of {module.num_steps}; "
+            f"resume={record.directory} goes on"
+        )
+        return Outcome("failed", 1, message)
     return Outcome("finished", 0)
 
 
