@@ -174,11 +174,23 @@ def _told_by(asked: Mapping[str, Any], conf: Path | None) -> dict[str, str]:
 @lru_cache
 def _choices(folder: Path) -> dict[str, dict[str, Any]]:
     """Choice -> its leaves, without what is filled in later."""
-    return {
-        path.stem: {
-            key: value
-            for key, value in flatten(yaml.load(path.read_text("utf-8"), yaml.CSafeLoader) or {}).items()
-            if key != "defaults" and not (isinstance(value, str) and "${" in value)
-        }
-        for path in sorted(folder.glob("*.yaml"))
-    }
+    return {path.stem: _leaves(path) for path in sorted(folder.glob("*.yaml"))}
+
+
+def _leaves(path: Path) -> dict[str, Any]:
+    """Of a choice, and of the choices that it brings by ``/group@place: choice``."""
+    content = yaml.load(path.read_text("utf-8"), yaml.CSafeLoader) or {}
+    found: dict[str, Any] = {}
+    for entry in content.pop("defaults", []):
+        for key, choice in entry.items() if isinstance(entry, Mapping) else ():
+            group, _, place = key.removeprefix("/").partition("@")
+            if not place or place.startswith("_global_"):  # not below the choice itself
+                continue
+            brought = _leaves(path.parents[1] / group / f"{choice}.yaml")
+            found |= {f"{place}.{leaf}": value for leaf, value in brought.items()}
+    own = {key: value for key, value in flatten(content).items() if not _filled_in_later(value)}
+    return found | own
+
+
+def _filled_in_later(value: Any) -> bool:
+    return isinstance(value, str) and "${" in value
