@@ -18,7 +18,6 @@ from math import prod
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from saddle.calculus import BoundDiscriminator, Logs
@@ -76,8 +75,8 @@ def wgan_gp(
     _require("wgan_gp", weight, target)
     require("wgan_gp's one_sided", one_sided, FRACTION_OR_ONE, "1 charges slopes above the target alone.")
     excess = norm(discriminator.slope(_interpolate(batch, fake))) - target
-    above, below = F.relu(excess).square(), F.relu(-excess).square()
-    return weight * (above + (1.0 - one_sided) * below).mean()
+    squared = excess.square()
+    return weight * torch.where(excess > 0, squared, (1.0 - one_sided) * squared).mean()
 
 
 def wgan_lp(
