@@ -195,6 +195,16 @@ def test_the_two_parts_of_latent_consistency_train_together(regularizers):
     step(assemble(composed("data=digits", "model=mlp8", *words)))
 
 
+def test_what_a_round_calls_is_not_asked_anew_by_hydra_whether_it_may_be_called():
+    words = "regularizer=[r1,cr]", "generator_regularizer=[mode_seeking]", "transform=[ada]"
+    experiment = assemble(composed("data=digits", "model=mlp8", *words))
+    game = experiment.game
+    parts = [*game.penalties.values(), *game.generator_penalties.values(), *game.transforms.values()]
+    called = [*parts, game.loss, experiment.module.latents, experiment.dynamics]
+    # each call of a partial of Hydra's costs 80 µs
+    assert {type(part).__module__.partition(".")[0] for part in called} == {"functools", "saddle"}
+
+
 def test_no_penalty_is_a_choice_too():
     step(assemble(composed("data=ring8", "model=mlp", "regularizer=[]")))
 

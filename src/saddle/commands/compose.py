@@ -1,5 +1,6 @@
 """From a configuration to the objects of a run, checked against each other before anything starts."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -51,7 +52,7 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     checks.data(dataset, config.batch_size)
     with torch.random.fork_rng(devices=[]):  # modules draw their first weights from the global generator
         torch.manual_seed(seed_of(config.seed, "initial weights"))
-        model = instantiate(config.model, _convert_="all")
+        model = _plain(instantiate(config.model, _convert_="all"))
     penalties, intervals = _penalties(config, "regularizer")
     generator_penalties, generator_intervals = _penalties(config, "generator_regularizer")
     game = Game(
@@ -98,4 +99,13 @@ def _penalties(config: DictConfig, group: str) -> tuple[dict[str, Any], dict[str
     """The penalties of a group by name, and the intervals of the lazy ones by their part in the game."""
     nodes = OmegaConf.create({group: OmegaConf.to_container(config[group], resolve=True)})[group]
     intervals = {f"{group}.{name}": node.pop("every_n_steps", 1) for name, node in nodes.items()}
-    return instantiate(nodes, _convert_="all"), {name: n for name, n in intervals.items() if n > 1}
+    return _plain(instantiate(nodes, _convert_="all")), {name: n for name, n in intervals.items() if n > 1}
+
+
+def _plain(parts: dict[str, Any]) -> dict[str, Any]:
+    """With Hydra's partials made functools' own: of theirs each call is authorized anew, in 80 µs, and a step
+    of a small network calls two."""
+    return {
+        name: partial(part.func, *part.args, **part.keywords) if isinstance(part, partial) else part
+        for name, part in parts.items()
+    }
