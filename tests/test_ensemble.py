@@ -17,7 +17,7 @@ from saddle.calculus import AUTOGRAD
 from saddle.data.sampling import draw_batches
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.ensemble import Parts, Unlike, bind, differing, lift, member, rounds, stack
-from saddle.execution import EAGER, Compiled, Execution, Step, TrainingState, eager, start, traced
+from saddle.execution import CONSTANT, EAGER, Compiled, Execution, Step, TrainingState, eager, start, traced
 from saddle.execution import rounds as solo_rounds
 from saddle.game import Players
 from saddle.generator_regularizers import JacobianClamping
@@ -212,6 +212,26 @@ def test_members_share_the_rounds_of_a_lazy_penalty_also_where_each_variant_is_a
 
     must_equal_solo(members, points(), 4, counted)
     assert len(built) == 2  # due, and not due
+
+
+def test_in_a_graph_no_batch_of_products_has_few_columns_for_many_rows():
+    graphs: list[Any] = []
+
+    def keep(graph: torch.fx.GraphModule, _: Any) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph
+
+    tall, narrow, low = (torch.rand(3, *shape) for shape in ((20, 5), (5, 2), (4, 5)))
+
+    def step(state: Any, batches: Any, factors: Any, *, round: int) -> Any:
+        first, second, third = state
+        return (first @ second, first @ second.mT.contiguous().mT, third @ second, first.mT @ first), {}
+
+    found, _ = traced(step, keep)((tall, narrow, low), (), CONSTANT, round=0)
+    assert_close(found, (tall @ narrow, tall @ narrow, low @ narrow, tall.mT @ tall))
+    calls = [node for node in graphs[0].graph.nodes if node.target is torch.ops.aten.bmm.default]
+    shapes = [tuple(node.args[index].meta["tensor_meta"].shape[1:] for index in (0, 1)) for node in calls]
+    assert shapes == [((2, 5), (5, 20)), ((2, 5), (5, 20)), ((4, 5), (5, 2)), ((5, 20), (20, 5))]
 
 
 def test_single_precision_members_are_solo_runs_to_its_round_off():

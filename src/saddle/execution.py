@@ -155,13 +155,22 @@ def traced(step: Step, compile: Callable[[torch.fx.GraphModule, list[Any]], Call
 
             # clones: of two inputs that are one tensor today, the graph would keep one
             examples = [leaf.detach().clone() for leaf in leaves]
-            graph = make_fx(flat)(*examples)
+            graph = make_fx(flat, decomposition_table={torch.ops.aten.bmm.default: _bmm})(*examples)
             graphs[round] = compile(graph, examples), made[-1]
         run_graph, found = graphs[round]
         with torch.no_grad():
             return pytree.tree_unflatten([*run_graph(*leaves)], found)
 
     return run
+
+
+def _bmm(first: Tensor, second: Tensor) -> Tensor:
+    """AB as (BᵀAᵀ)ᵀ where B has few columns, such as the one of D's logits: lifted over members, the
+    processor's library takes up to eight times as long for the first."""
+    few = 8
+    if second.shape[2] > few or first.shape[1] <= few:
+        return NotImplemented  # as it is
+    return torch.bmm(second.mT, first.mT).mT
 
 
 def rounds(
