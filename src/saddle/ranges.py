@@ -28,11 +28,12 @@ SIGNED_FRACTION = Range("lie in [-1, 1)", lambda value: -1 <= value < 1)
 SIGNED_FRACTION_OR_ONE = Range("lie in [-1, 1]", lambda value: -1 <= value <= 1)
 
 SWITCH = Range("be 0 or 1", lambda value: value in (0, 1))
-COUNT = Range("be a whole number of at least 1", lambda value: _is_whole(value, 1))
-COUNT_OR_NONE = Range("be a whole number of at least 0", lambda value: _is_whole(value, 0))
+COUNT = Range("be a whole number of at least 1", lambda value: is_whole(value, 1))
+COUNT_OR_NONE = Range("be a whole number of at least 0", lambda value: is_whole(value, 0))
 
 
-def _is_whole(value: Any, least: int) -> bool:
+def is_whole(value: Any, least: int) -> bool:
+    """Whether a value is a whole number of at least so much. True and False are none."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
@@ -62,6 +63,6 @@ def require_sizes(name: str, sizes: Any, instead: str) -> None:
     Raises:
         ValueError: it is none.
     """
-    if not isinstance(sizes, Sequence) or not all(_is_whole(size, 1) for size in sizes):
+    if not isinstance(sizes, Sequence) or not all(is_whole(size, 1) for size in sizes):
         shown = list(sizes) if isinstance(sizes, Sequence) and not isinstance(sizes, str) else sizes
         raise ValueError(f"{name} must be a list of whole numbers of at least 1; got {shown!r}. {instead}")

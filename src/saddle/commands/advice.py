@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from saddle import generator_regularizers, weight_regularizers
-from saddle.commands.checks import innermost, max_weight
+from saddle.commands.checks import has, innermost, max_weight
 from saddle.consistency import BalancedConsistency, Consistency, LatentConsistency
 from saddle.data.dataset import Dataset
 from saddle.dynamics.extrapolation import ExtraGradient, Optimistic, PastExtraGradient
@@ -18,7 +18,6 @@ from saddle.execution import Dynamics
 from saddle.game import Game, Players
 from saddle.losses import Relativistic, RelativisticAverage, Wasserstein
 from saddle.models.normalization import SpectralNorm
-from saddle.network import Network
 from saddle.optimizers import SGD, AdamW, Bounded, OptimisticAdam
 from saddle.transforms import AdaptiveAugment, InstanceNoise
 
@@ -42,7 +41,7 @@ def advice(game: Game, dynamics: Dynamics, dataset: Dataset, takes_slopes: bool,
 
 
 def _on_bounds(game: Game, dynamics: Dynamics, takes_slopes: bool) -> Iterator[str]:
-    spectral = _has(game.discriminator, SpectralNorm)
+    spectral = has(game.discriminator, SpectralNorm)
     clipped = max_weight(dynamics, "discriminator") is not None
     if isinstance(game.loss, Wasserstein) and not (takes_slopes or spectral or clipped):
         yield (
@@ -78,26 +77,26 @@ def _on_normalization(game: Game, dynamics: Dynamics) -> Iterator[str]:
         ("generator", game.generator, game.generator_penalties, generator_regularizers.spectral),
     )
     for player, network, penalties, spectral in of_weights:
-        if _has(network, SpectralNorm) and any(_function(part) is spectral for part in penalties.values()):
+        if has(network, SpectralNorm) and any(_function(part) is spectral for part in penalties.values()):
             yield (
                 f"the penalty spectral shrinks the {player}'s weights before spectral normalization divides "
                 "their size away again: it changes no value of the network. Drop one of them."
             )
     for player, network in (("generator", game.generator), ("discriminator", game.discriminator)):
         rule = _rule(getattr(innermost(dynamics), player))
-        if _has(network, SpectralNorm) and isinstance(rule, AdamW) and rule.weight_decay:
+        if has(network, SpectralNorm) and isinstance(rule, AdamW) and rule.weight_decay:
             yield (
                 f"weight decay shrinks the {player}'s weights before spectral normalization divides their "
                 "size away again: it acts as a higher learning rate. Take weight_decay=0."
             )
         bound = max_weight(dynamics, player)
-        if bound is not None and _has(network, SCALED):
+        if bound is not None and has(network, SCALED):
             yield (
                 f"update.{player}.max_weight={bound:g} bounds every parameter, the scales of the {player}'s "
                 "normalization too. Take no normalization with it."
             )
     consistency = [name for name, part in game.penalties.items() if isinstance(part, COMPARES_LOGITS)]
-    if consistency and _has(game.discriminator, _BatchNorm):
+    if consistency and has(game.discriminator, _BatchNorm):
         yield (
             f"{consistency[0]} compares the logits of two batches, and batch normalization in D takes each "
             "by its own statistics. Take normalization@model.discriminator.normalization=layer."
@@ -107,7 +106,7 @@ def _on_normalization(game: Game, dynamics: Dynamics) -> Iterator[str]:
         for name, part in game.generator_penalties.items()
         if isinstance(part, OF_THE_GENERATORS_JACOBIAN)
     ]
-    if jacobian and _has(game.generator, _BatchNorm):
+    if jacobian and has(game.generator, _BatchNorm):
         yield (
             f"{jacobian[0]} is about the generator's Jacobian at each latent, and batch normalization mixes "
             "those of a batch. Take normalization@model.generator.normalization=layer or none."
@@ -146,10 +145,6 @@ def _on_dynamics(dynamics: Dynamics) -> Iterator[str]:
             f"{type(plain).__name__} and optimizer=optimistic_adam both look ahead. Take optimizer=adam, or "
             "dynamics=simultaneous."
         )
-
-
-def _has(network: Network, layer: type[nn.Module] | tuple[type[nn.Module], ...]) -> bool:
-    return any(isinstance(module, layer) for module in network.module.modules())
 
 
 def _function(part: Any) -> Any:

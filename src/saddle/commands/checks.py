@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from saddle.calculus import AUTOGRAD, Calculus, Function
@@ -15,7 +15,9 @@ from saddle.dynamics.lookahead import Lookahead
 from saddle.execution import Dynamics
 from saddle.game import Game, Players
 from saddle.models.normalization import SpectralNorm
+from saddle.network import Network
 from saddle.questions import LISTS, shown
+from saddle.ranges import is_whole
 from saddle.regularizers import DraganCentred
 
 LEAST = {  # of whole numbers; the batch's, which depends on the data, is in ``data``
@@ -76,21 +78,21 @@ def numbers(config: DictConfig) -> None:
     """Refuse numbers that no part could have refused by itself."""
     for key, least in LEAST.items():
         value = OmegaConf.select(config, key)
-        if not _is_whole(value) or value < least:
+        if not is_whole(value, least):
             raise ValueError(
                 f"{key} must be a whole number of at least {least}; got {shown(value)}. Give such a number."
             )
     for group in ("regularizer", "generator_regularizer"):
         for name, penalty in config[group].items():
             interval = penalty.get("every_n_steps", 1)
-            if not _is_whole(interval) or interval < 1:
+            if not is_whole(interval, 1):
                 raise ValueError(
                     f"{group}.{name}.every_n_steps must be a whole number of at least 1; got "
                     f"{shown(interval)}. 1 takes the penalty in every round."
                 )
             for key in ("gamma", "weight", "fake_weight", "eta"):
                 value = penalty.get(key, 0)
-                if not (_is_whole(value) or isinstance(value, float)) or not value >= 0:
+                if not (is_whole(value, 0) or (isinstance(value, float) and value >= 0)):
                     raise ValueError(
                         f"{group}.{name}.{key} must be a number of at least 0; got {shown(value)}. "
                         f"Give such a number, or leave {name} out of {group}=[...]."
@@ -105,15 +107,11 @@ def data(dataset: Dataset, batch_size: Any) -> None:
             f"data must be finite; {dataset.name} has {num:,} samples with NaN or infinite numbers. "
             "Set data.* to finite numbers, or clean the files."
         )
-    if not _is_whole(batch_size) or not 1 <= batch_size <= len(dataset.train):
+    if not is_whole(batch_size, 1) or batch_size > len(dataset.train):
         raise ValueError(
             f"batch_size must be a whole number between 1 and the {len(dataset.train)} training samples of "
             f"{dataset.name}; got {shown(batch_size)}. Choose a size in that range."
         )
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)  # which Python counts as one
 
 
 def steps(config: DictConfig, dynamics: Dynamics) -> None:
@@ -142,7 +140,7 @@ def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bo
         ("generator", game.generator, config.batch_size),
         ("discriminator", game.discriminator, config.batch_size // config.pack),
     ):
-        if num < 2 and any(isinstance(layer, _BatchNorm) for layer in network.module.modules()):
+        if num < 2 and has(network, _BatchNorm):
             raise ValueError(
                 "batch normalization must see at least two samples at once; got a batch of 1 for the "
                 f"{player}, of batch_size={config.batch_size} and pack={config.pack}. Take larger "
@@ -194,8 +192,7 @@ def fit(game: Game, dynamics: Dynamics, dataset: Dataset, takes_slopes: bool) ->
             "dragan_centred must see data in [-1, 1], to which it clips the places where it takes the slope; "
             f"got {dataset.name}, which reaches {reach:.3g}. Take regularizer=[dragan]."
         )
-    layers = list(game.discriminator.module.modules())
-    if takes_slopes and any(isinstance(layer, _BatchNorm) for layer in layers):
+    if takes_slopes and has(game.discriminator, _BatchNorm):
         raise ValueError(
             "a penalty on the slope at each sample must go with a discriminator that sees each sample by "
             f"itself; got batch normalization in it and regularizer=[{','.join(game.penalties)}]. Take "
@@ -203,7 +200,7 @@ def fit(game: Game, dynamics: Dynamics, dataset: Dataset, takes_slopes: bool) ->
         )
     for player, network in (("generator", game.generator), ("discriminator", game.discriminator)):
         bound = max_weight(dynamics, player)
-        if bound is not None and any(isinstance(layer, SpectralNorm) for layer in network.module.modules()):
+        if bound is not None and has(network, SpectralNorm):
             raise ValueError(
                 f"weights must be bounded in one way; got spectral normalization in the {player} and "
                 f"update.{player}.max_weight={bound:g}, which the normalization undoes. Drop one of them."
@@ -216,6 +213,11 @@ def fit(game: Game, dynamics: Dynamics, dataset: Dataset, takes_slopes: bool) ->
             f"gradient than its mean over rounds; got {part}.every_n_steps={interval} and "
             f"{type(plain).__name__}. Take dynamics=alternating or simultaneous, or every_n_steps=1."
         )
+
+
+def has(network: Network, layer: type[nn.Module] | tuple[type[nn.Module], ...]) -> bool:
+    """Whether a network has a layer of a kind."""
+    return any(isinstance(module, layer) for module in network.module.modules())
 
 
 def innermost(dynamics: Any) -> Any:
