@@ -50,8 +50,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     import benchmark_metrics
-    from saddle.provenance import provenance
-    from saddle.records import atomic_write
+    from saddle.data.files import atomic_write
+    from saddle.records.provenance import provenance
 
     runs: dict[str, tuple[Mapping[str, Any], Callable[[str], list[dict[str, Any]]]]] = {
         "step": (
@@ -186,8 +186,8 @@ def time_normalization(case: str, threads: int, num_chunks: int) -> dict[str, An
     import hydra
     import torch
 
-    from saddle.commands.compose import assemble
-    from saddle.commands.entry import config_directory
+    from saddle.training.assembly import assemble
+    from saddle.training.configuration import config_directory
 
     torch.set_num_threads(threads)
     key = "normalization@model.discriminator.normalization"
@@ -230,10 +230,11 @@ def time_steps(case: str, penalty: str, threads: int, num_chunks: int) -> dict[s
     from omegaconf import OmegaConf
     from pytorch_lightning import Callback, Trainer
 
-    from saddle import records, tracking
-    from saddle.callbacks import Log, Stopwatch
-    from saddle.commands.compose import assemble
-    from saddle.commands.entry import config_directory
+    from saddle.records import record as records
+    from saddle.training import trackers as tracking
+    from saddle.training.assembly import assemble
+    from saddle.training.callbacks import Log, Stopwatch
+    from saddle.training.configuration import config_directory
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     torch.set_num_threads(threads)
@@ -335,11 +336,11 @@ def time_ensemble(case: str, threads: int, num_chunks: int, num_members: int = 8
     from omegaconf import OmegaConf
     from torch import Tensor
 
-    from saddle import ensemble
-    from saddle.commands.compose import assemble
-    from saddle.commands.entry import config_directory
-    from saddle.commands.members import parts_of
-    from saddle.execution import EAGER, Compiled, eager
+    from saddle.rounds import lifting as ensemble
+    from saddle.rounds.execution import EAGER, Compiled, eager
+    from saddle.sweeps.members import parts_of
+    from saddle.training.assembly import assemble
+    from saddle.training.configuration import config_directory
 
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -180,7 +180,7 @@ def saddle_features(images: Any, weights: Any) -> Mapping[str, float]:
     import torch
 
     from saddle.data.folder import read_folder
-    from saddle.feature_networks import inception
+    from saddle.features.networks import inception
 
     extractor = inception({"features": "2048"}, str(weights))
     found = [extractor(batch)["features"] for batch in read_folder(images).batches(PASS)]

@@ -172,10 +172,10 @@ def _runs(path: Path) -> str:
     from omegaconf import OmegaConf
 
     from saddle.data.sampling import draw_batches, normal
-    from saddle.game import Game
-    from saddle.losses import NonSaturating
+    from saddle.game.game import Game
+    from saddle.game.losses import NonSaturating
+    from saddle.game.network import Network
     from saddle.models.mlp import Discriminator, Generator
-    from saddle.network import Network
 
     nodes: Any = OmegaConf.load(path)
     for node in nodes.values():

@@ -61,7 +61,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
-    from saddle.records import atomic_write
+    from saddle.data.files import atomic_write
 
     groups = {story: groups_of(arguments.runs / story) for story in SHOWN}
     table = {

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from saddle.models.classifier import DigitClassifier
 
 LEAST_ACCURACY = {"mnist5k": 0.98, "digits": 0.97}  # digits: 359 held out, so one error is 0.3 %
-WEIGHTS = Path(__file__).parents[1] / "src" / "saddle" / "weights"
+WEIGHTS = Path(__file__).parents[1] / "src" / "saddle" / "features" / "weights"
 
 
 @ending_with_its_reader()
@@ -68,9 +68,9 @@ def train(data: "Dataset", seed: int, epochs: int, batch_size: int = 100) -> "Di
     import torch
     from rich.progress import track
 
-    from saddle.features import from_uint8, to_uint8
+    from saddle.data.pixels import from_uint8, to_uint8
+    from saddle.game.randomness import generator, seed_of
     from saddle.models.classifier import DigitClassifier
-    from saddle.randomness import generator, seed_of
 
     assert data.train_labels is not None
     with torch.random.fork_rng(devices=[]):
@@ -126,7 +126,7 @@ def count_right(network: "DigitClassifier", data: "Dataset") -> int:
     """Held-out images whose label is the largest logit."""
     import torch
 
-    from saddle.features import from_uint8, to_uint8
+    from saddle.data.pixels import from_uint8, to_uint8
 
     assert data.held_out_labels is not None
     with torch.no_grad():

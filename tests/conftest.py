@@ -10,11 +10,13 @@ import pytest
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
 
-    import numpy as np
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core a test process: they run side by side
 
 import torch
+
+from command_line import command as command  # a fixture
+from trackers import tracked as tracked  # likewise
 
 
 @pytest.fixture(autouse=True)
@@ -53,17 +55,6 @@ def processes() -> "ForkServerContext":
     return fork_server()
 
 
-def pictures(num: int, seed: int, grain: float) -> "np.ndarray":
-    """RGB images (num, 16, 16, 3) of 256 levels: four by four patches of colour under noise of size "
-    "``grain``."""
-    import numpy as np
-
-    random = np.random.default_rng(seed)
-    patches = random.uniform(0, 255, (num, 4, 4, 3)).repeat(4, axis=1).repeat(4, axis=2)
-    noise = random.uniform(0, 255, (num, 16, 16, 3))
-    return np.rint((1 - grain) * patches + grain * noise).astype(np.uint8)
-
-
 @pytest.fixture(scope="session")
 def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of torch-fidelity's Inception, in a file as its download would be.
@@ -73,6 +64,8 @@ def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from unittest import mock
 
     from torch_fidelity import feature_extractor_inceptionv3 as source
+
+    from samples import pictures
 
     state = torch.random.get_rng_state()
     torch.manual_seed(0)

@@ -32,7 +32,7 @@ class ProductSweeper(BasicSweeper):
     """
 
     def sweep(self, arguments: list[str]) -> Any:
-        from saddle.commands.entry import Refused
+        from saddle.game.refusals import Refused
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -103,7 +103,7 @@ class SweepLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Raises SystemExit with the status of ``launch`` if that is not 0."""
-        from saddle.commands.entry import Refused
+        from saddle.game.refusals import Refused
         from saddle.sweeps.jobs import Job
         from saddle.sweeps.launch import launch
         from saddle.sweeps.names import job_folders, job_words

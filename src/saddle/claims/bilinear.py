@@ -10,12 +10,12 @@ from saddle.claims.measured import Asked, Course, Figure, Measured
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.dynamics.extrapolation import ExtraGradient, Optimistic, PastExtraGradient
 from saddle.dynamics.lookahead import Lookahead
+from saddle.dynamics.optimizers import SGD
 from saddle.dynamics.runge_kutta import RungeKutta2, RungeKutta4
 from saddle.dynamics.second_order import CompetitiveGradientDescent, Consensus, SymplecticGradientAdjustment
 from saddle.dynamics.unrolled import Unrolled
-from saddle.execution import Dynamics
-from saddle.optimizers import SGD
-from saddle.randomness import generator
+from saddle.game.randomness import generator
+from saddle.rounds.execution import Dynamics
 
 
 def _methods(eta: float) -> dict[str, tuple[Dynamics, int, int]]:

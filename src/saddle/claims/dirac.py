@@ -11,16 +11,16 @@ from torch import Tensor
 
 from saddle.claims.games import as_complex, at_origin, dirac, double, path, spread
 from saddle.claims.measured import Asked, Course, Figure, Measured
+from saddle.diagnosis.linearize import game_field, training_rounds
+from saddle.diagnosis.spectra import eigenvalues
 from saddle.dynamics import Alternating, Simultaneous
+from saddle.dynamics.optimizers import SGD, Bounded
 from saddle.dynamics.second_order import Consensus
-from saddle.game import Batch, Game
-from saddle.linearize import game_field, training_rounds
-from saddle.losses import Minimax, NonSaturating, Relativistic, Wasserstein
-from saddle.optimizers import SGD, Bounded
-from saddle.regularizers import r1, r2, wgan_gp
-from saddle.spectra import eigenvalues
+from saddle.game.game import Batch, Game
+from saddle.game.losses import Minimax, NonSaturating, Relativistic, Wasserstein
+from saddle.game.penalties.discriminator import r1, r2, wgan_gp
+from saddle.game.transforms import InstanceNoise
 from saddle.theory.dirac import limit_cycle_radius
-from saddle.transforms import InstanceNoise
 
 H, NUM_STEPS = 0.2, 500
 NUM_NODES = 1024  # of the quadrature over instance noise

@@ -6,13 +6,13 @@ from torch import Tensor, nn
 from saddle.claims.measured import Asked, Figure, Measured, mean_course
 from saddle.data.points import ring
 from saddle.data.sampling import normal
-from saddle.diagnostics.vanishing import Vanishing, vanishing
-from saddle.game import AdversarialLoss, Batch, Game, Players
-from saddle.losses import Hinge, LeastSquares, NonSaturating, Relativistic
+from saddle.diagnosis.vanishing import Vanishing, vanishing
+from saddle.dynamics.optimizers import Adam
+from saddle.game.game import AdversarialLoss, Batch, Game, Players
+from saddle.game.losses import Hinge, LeastSquares, NonSaturating, Relativistic
+from saddle.game.network import Network
+from saddle.game.randomness import generator, seed_of
 from saddle.models.mlp import Discriminator, Generator
-from saddle.network import Network
-from saddle.optimizers import Adam
-from saddle.randomness import generator, seed_of
 
 
 def _seeded(seed: int, *makes: tuple[type[nn.Module], dict]) -> list[Network]:

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saddle.calculus import AUTOGRAD
-from saddle.execution import Dynamics
-from saddle.game import AdversarialLoss, Batch, Game, Part
-from saddle.losses import Wasserstein
+from saddle.game.calculus import AUTOGRAD
+from saddle.game.game import AdversarialLoss, Batch, Game, Part
+from saddle.game.losses import Wasserstein
+from saddle.game.network import Network
 from saddle.models.toy import Bilinear, Linear, Point
-from saddle.network import Network
+from saddle.rounds.execution import Dynamics
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 
 from saddle.claims.claim import read_claim
 from saddle.claims.measured import Asked, to_json
-from saddle.records import atomic_write
+from saddle.data.files import atomic_write
 
 PACKAGE = Path(__file__).parents[1]
 

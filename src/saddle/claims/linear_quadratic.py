@@ -4,12 +4,12 @@ import torch
 
 from saddle.claims.games import as_complex, double
 from saddle.claims.measured import Asked, Course, Figure, Measured
-from saddle.game import AdversarialLoss, Batch, Game
-from saddle.linearize import game_field
-from saddle.losses import NonSaturating, Wasserstein
+from saddle.diagnosis.linearize import game_field
+from saddle.diagnosis.spectra import eigenvalues
+from saddle.game.game import AdversarialLoss, Batch, Game
+from saddle.game.losses import NonSaturating, Wasserstein
+from saddle.game.network import Network
 from saddle.models.toy import Affine, Quadratic
-from saddle.network import Network
-from saddle.spectra import eigenvalues
 
 # Gauss-Hermite nodes with weights 2/3 and 1/6, as six equal ones: moments up to the fifth are exact
 NODES = (0.0, 0.0, 0.0, 0.0, 3**0.5, -(3**0.5))

@@ -6,11 +6,11 @@ from torch import Tensor
 from saddle.claims.games import double
 from saddle.claims.measured import Asked, Measured
 from saddle.data.points import ring
+from saddle.game.randomness import generator
 from saddle.metrics.frechet import fid, frechet_distance
 from saddle.metrics.kernels import kid
 from saddle.metrics.neighbours import density_coverage, precision_recall
 from saddle.metrics.vendi import vendi
-from saddle.randomness import generator
 
 
 @double()

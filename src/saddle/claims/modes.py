@@ -6,14 +6,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from saddle.calculus import Logs
 from saddle.claims.games import spread
 from saddle.claims.measured import Asked, Figure, Measured, mean_course
 from saddle.claims.training import Arm, Seen, arm, samples, train
 from saddle.data.points import Mixture, grid, ring
-from saddle.game import Batch
+from saddle.game.calculus import Logs
+from saddle.game.game import Batch
+from saddle.game.randomness import generator
 from saddle.metrics.modes import mixture_modes
-from saddle.randomness import generator
 
 NUM_SAMPLES = 2500
 

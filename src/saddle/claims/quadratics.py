@@ -6,10 +6,10 @@ from torch import Tensor
 from saddle.claims.games import double, of_zero_sum, path, spread, zero_sum
 from saddle.claims.measured import Asked, Course, Figure, Measured
 from saddle.dynamics import Simultaneous
+from saddle.dynamics.optimizers import SGD
 from saddle.dynamics.second_order import FollowTheRidge
-from saddle.execution import Dynamics
-from saddle.optimizers import SGD
-from saddle.randomness import generator
+from saddle.game.randomness import generator
+from saddle.rounds.execution import Dynamics
 
 # f = ax² + by² + cxy, and where it starts
 QUADRATICS = {"f1": (-3.0, -1.0, 4.0, 5.0, 7.0), "f2": (3.0, 1.0, 4.0, 6.0, 5.0)}

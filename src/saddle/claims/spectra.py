@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from saddle.calculus import Logs
 from saddle.claims.measured import Asked, Course, Figure, Measured, mean_course
 from saddle.claims.training import Arm, arm, drawn, member, samples, train
 from saddle.data.points import ring
-from saddle.diagnostics.path import path_angle
+from saddle.diagnosis.linearize import Map, game_field, jacobian
+from saddle.diagnosis.path import path_angle
+from saddle.diagnosis.spectra import leading_eigenvalues
 from saddle.dynamics.second_order import Consensus
-from saddle.game import Batch, Players
-from saddle.linearize import Map, game_field, jacobian
+from saddle.game.calculus import Logs
+from saddle.game.game import Batch, Players
+from saddle.game.randomness import generator
 from saddle.metrics.modes import mixture_modes
-from saddle.randomness import generator
-from saddle.spectra import leading_eigenvalues
 
 LOOSE = 1e-4  # residual of eigenvalues that are only looked at
 

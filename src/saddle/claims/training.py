@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
-from saddle.calculus import FUNCTIONAL, Logs
 from saddle.data.sampling import LatentLaw, draw_batches
-from saddle.execution import Dynamics, TrainingState, eager, start
-from saddle.game import Batch, Game, Players
+from saddle.game.calculus import FUNCTIONAL, Logs
+from saddle.game.game import Batch, Game, Players
+from saddle.rounds.execution import Dynamics, TrainingState, eager, start
 
 Draw = Callable[[int, int], tuple[Batch, ...]]  # seed, round -> the batches of that round
 
@@ -54,8 +54,8 @@ def arm(words: Sequence[str], seeds: Sequence[int]) -> Arm:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    from saddle.commands.compose import assemble
-    from saddle.commands.entry import config_directory
+    from saddle.training.assembly import assemble
+    from saddle.training.configuration import config_directory
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     GlobalHydra.instance().clear()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from saddle.commands import entry
 from saddle.commands.pipes import ending_with_its_reader
+from saddle.training.configuration import config_directory
 
 if TYPE_CHECKING:
     from saddle.reports.comparison import Comparison
@@ -87,7 +88,7 @@ def compare(words: Sequence[str], push: bool = False) -> "Comparison":
             selection,
             metrics=metrics,
             baseline=options.get("baseline"),
-            conf=entry.config_directory(),
+            conf=config_directory(),
             across_protocols=options.get("across_protocols", "false").lower() == "true",
         )
         columns = [found.column(name) for name in options.get("columns", "").split(",") if name]
@@ -182,7 +183,7 @@ def _files(found: "Comparison", x: str | None, y: str | None) -> dict[str, bytes
 
 
 def _write(folder: Path, files: dict[str, bytes | str]) -> None:
-    from saddle.records import atomic_write
+    from saddle.data.files import atomic_write
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -195,14 +196,14 @@ def _write(folder: Path, files: dict[str, bytes | str]) -> None:
 
 
 def _must_be_able_to_push(options: dict[str, str]) -> None:
-    from saddle import tracking
+    from saddle.training import trackers as tracking
 
     tracking.must_have_wandb_key(options.get("mode", "offline"))
 
 
 def _push(found: "Comparison", folder: Path, files: dict[str, bytes | str], options: dict[str, str]) -> None:
-    from saddle import tracking
     from saddle.reports import csv_files
+    from saddle.training import trackers as tracking
 
     where = tracking.push_report(
         folder,

@@ -19,21 +19,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from saddle.commands.pipes import ending_with_its_reader, is_unread
-from saddle.questions import LISTS
+from saddle.game.refusals import Refused
+from saddle.records.questions import LISTS
 from saddle.sweeps.jobs import NO_ROOM
 from saddle.sweeps.names import sweep_name
+from saddle.training.configuration import config_directory
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class Refused(ValueError):
-    """What the user asked for cannot be done; the message says what must hold, what was got, what to do."""
-
-
-def config_directory() -> Path:
-    """``conf/``: inside the installed package, or at the top of a checkout."""
-    package = Path(__file__).parents[1]
-    return next(path for path in (package / "conf", package.parents[1] / "conf") if path.is_dir())
 
 
 def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:

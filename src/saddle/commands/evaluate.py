@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor
 
-    from saddle.commands.compose import Experiment
-    from saddle.commands.sides import Side, Track
-    from saddle.evaluation import Features, Measures
+    from saddle.evaluation.evaluator import Features, Measures
     from saddle.metrics.evidence import Judge
-    from saddle.protocol import Extraction
-    from saddle.records import Record
+    from saddle.metrics.protocol import Extraction
+    from saddle.records.record import Record
+    from saddle.training.assembly import Experiment
+    from saddle.training.sides import Side, Track
 
 OF_TWO_SIDES = ("fake", "real", "held_out", "features", "metrics", "resize", "save_features", "device")
 
@@ -49,10 +49,10 @@ def restore(run: str, checkpoint: str, averaged: bool | str) -> Restored:
 
     import torch
 
-    from saddle import checkpoints
-    from saddle.commands.compose import assemble
-    from saddle.execution import start
-    from saddle.records import open_record
+    from saddle.records import checkpoints
+    from saddle.records.record import open_record
+    from saddle.rounds.execution import start
+    from saddle.training.assembly import assemble
 
     record = open_record(Path(run))
     config = OmegaConf.load(record.config)
@@ -132,7 +132,7 @@ def _of_run(config: DictConfig, console: "Console") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from saddle.commands import results
+    from saddle.evaluation import results
 
     with entry.refusing():
         restored = restore(config.run, config.checkpoint, config.averaged)
@@ -182,12 +182,12 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from saddle import feature_files
-    from saddle.commands import results
-    from saddle.commands.sides import BATCH, side
-    from saddle.evaluation import of_matrices, settings_of
+    from saddle.evaluation import results
+    from saddle.evaluation.evaluator import of_matrices, settings_of
+    from saddle.features import files as feature_files
     from saddle.metrics.evidence import SAMPLES, Evidence, must_have
-    from saddle.protocol import Protocol
+    from saddle.metrics.protocol import Protocol
+    from saddle.training.sides import BATCH, side
 
     with entry.refusing(), _progress(Console(stderr=True)) as track:
         paths = results.outputs(_plain(config.output))
@@ -294,8 +294,8 @@ def _features(
     """The matrices of one side on the CPU, of which the real one's are kept on disk."""
     import torch
 
-    from saddle import feature_files
-    from saddle.commands.sides import BATCH
+    from saddle.features import files as feature_files
+    from saddle.training.sides import BATCH
 
     if one.extracted is not None or extractor is None:
         assert one.extracted is not None

@@ -12,8 +12,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from saddle.commands import entry
-from saddle.provenance import provenance
-from saddle.records import atomic_write, strict
+from saddle.data.files import atomic_write
+from saddle.game.refusals import Refused
+from saddle.records.provenance import provenance
+from saddle.records.record import strict
 
 # not train's: what a method cannot change
 OWN = ("picture", "methods", "runs", "out", "width", "redraw", "debug")
@@ -54,8 +56,8 @@ def _computed(config: DictConfig, choice: str) -> dict[str, Any]:
     from rich.progress import track
 
     from saddle.commands.pictures.subject import Subject
+    from saddle.diagnosis.spectra import NotConverged
     from saddle.reports.selection import find
-    from saddle.spectra import NotConverged
 
     console = Console(stderr=True)
 
@@ -70,7 +72,7 @@ def _computed(config: DictConfig, choice: str) -> dict[str, Any]:
     try:
         numbers = compute(Subject(composed, runs, progress, _warn))
     except NotConverged as error:
-        raise entry.Refused(str(error)) from error
+        raise Refused(str(error)) from error
     content = {
         "picture": choice,
         "methods": {} if runs else {name: [*_training(words)] for name, words in methods.items()},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from saddle.commands import entry
 from saddle.commands.pipes import ending_with_its_reader
+from saddle.training.configuration import config_directory
 
 if TYPE_CHECKING:
     from saddle.claims.claim import Claim
@@ -80,12 +81,12 @@ def reproduce(
     """
     from rich.console import Console
 
+    from saddle.claims import table as claims_table
     from saddle.claims.claim import choose, read_claims
     from saddle.claims.runner import reproduce as run
-    from saddle.provenance import provenance
-    from saddle.reports import claims_table
+    from saddle.records.provenance import provenance
 
-    conf = entry.config_directory() if conf is None else conf
+    conf = config_directory() if conf is None else conf
     with entry.refusing():
         names, options = split(words)
         known = read_claims(conf / "claim")
@@ -150,9 +151,9 @@ def _jobs(word: str | None) -> int:
 
 
 def _write(folder: Path, results: "Sequence[Result]", origin: dict[str, Any], seconds: float) -> None:
-    from saddle.records import atomic_write
-    from saddle.reports import claims_table
-    from saddle.reports.claims_page import claims_page
+    from saddle.claims import table as claims_table
+    from saddle.claims.page import claims_page
+    from saddle.data.files import atomic_write
 
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / "claims.csv", claims_table.to_csv(results))

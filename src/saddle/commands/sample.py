@@ -21,7 +21,7 @@ def sample(config: DictConfig) -> None:
     from rich.progress import track
 
     from saddle.commands.evaluate import must_name_run, restore
-    from saddle.records import atomic_write
+    from saddle.data.files import atomic_write
     from saddle.reports.pictures import image_file, picture_of
 
     with entry.refusing():

@@ -11,7 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from saddle.commands import entry
-from saddle.sweeps.names import job_words, key
+from saddle.game.refusals import Refused
+from saddle.records.questions import key
+from saddle.sweeps.names import job_words
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -121,7 +123,7 @@ def _storage_errors(config: DictConfig) -> Iterator[None]:
             "malformed": "Restore the file, or move it away: the runs beside it are kept",
         }
         do = next((text for sign, text in advice.items() if sign in why), "Check storage and its server")
-        raise entry.Refused(
+        raise Refused(
             f"the study's database must be one that Optuna can read and write; got: {why}. {do}. "
             "Runs that have been made are kept, and the same command goes on."
         ) from error

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
     from rich.console import Console
 
-    from saddle.callbacks import Checkpoint, Evaluate, Log, Probe, StopOnSignal, Stopwatch
-    from saddle.commands.compose import Experiment
-    from saddle.module import GANModule
-    from saddle.records import Record
+    from saddle.records.record import Record
+    from saddle.training.assembly import Experiment
+    from saddle.training.callbacks import Checkpoint, Evaluate, Log, Probe, StopOnSignal, Stopwatch
+    from saddle.training.module import GANModule
 
 ON_DIVERGENCE = {"fail": 1, "record": 0}  # exit status
 EXTENDS = ("resume", "num_steps", "debug", "on_divergence")  # what may be said beside resume=
@@ -51,11 +51,11 @@ def train(config: DictConfig) -> float | None:
     """Train, and return the last value of the metric whose best checkpoint is kept (for sweepers)."""
     from rich.console import Console
 
-    from saddle.callbacks import StopOnSignal, Stopwatch
+    from saddle.training.callbacks import StopOnSignal, Stopwatch
 
     quieten()
     if config.resume is None and any(value is not None for value in config.ensemble.values()):
-        from saddle.commands import ensemble
+        from saddle.sweeps import ensembles as ensemble
 
         ensemble.train(config)
         return None
@@ -104,9 +104,9 @@ def _begin(config: DictConfig) -> Run:
     """A new run: nothing is written before all of its parts fit."""
     from secrets import token_hex
 
-    from saddle import records
-    from saddle.commands.compose import assemble
-    from saddle.provenance import provenance
+    from saddle.records import record as records
+    from saddle.records.provenance import provenance
+    from saddle.training.assembly import assemble
 
     own = own_config(config)
     check(own)
@@ -120,7 +120,7 @@ def _begin(config: DictConfig) -> Run:
 
 def own_config(config: DictConfig) -> DictConfig:
     """What a run keeps of its configuration, resolved: all that does not say how many runs are made."""
-    from saddle.sweeps.names import OF_THE_SWEEP
+    from saddle.records.questions import OF_THE_SWEEP
 
     content: Any = OmegaConf.to_container(config, resolve=True)
     return OmegaConf.create({key: value for key, value in content.items() if key not in OF_THE_SWEEP})
@@ -128,8 +128,8 @@ def own_config(config: DictConfig) -> DictConfig:
 
 def check(own: DictConfig) -> None:
     """Refuse what can be refused before a run is put together."""
-    from saddle import tracking
-    from saddle.commands import trainer_settings
+    from saddle.training import trackers as tracking
+    from saddle.training import trainer_settings
 
     if not OmegaConf.is_list(own.tags):
         value = "null" if own.tags is None else own.tags
@@ -143,7 +143,7 @@ def check(own: DictConfig) -> None:
 
 def identify(own: DictConfig, run_id: str) -> dict[str, Any]:
     """Under what a run is known in its record and in the tracker, where a resumed run goes on under it."""
-    from saddle.questions import chosen, config_hash
+    from saddle.records.questions import chosen, config_hash
 
     return {
         "run_id": run_id,
@@ -158,8 +158,8 @@ def _resume(config: DictConfig) -> Run:
     Raises:
         ValueError: it is finished, its checkpoint cannot be used, or its configuration is asked to change.
     """
-    from saddle.commands.compose import assemble
-    from saddle.records import open_record
+    from saddle.records.record import open_record
+    from saddle.training.assembly import assemble
 
     words = [word.lstrip("+") for word in HydraConfig.get().overrides.task]
     if changed := [word for word in words if word.partition("=")[0] not in EXTENDS]:
@@ -206,8 +206,8 @@ def must_still_learn(module: "GANModule", before: int) -> None:
 
 def load(record: "Record", experiment: "Experiment") -> None:
     """Bring the experiment to where the record's last checkpoint left it."""
-    from saddle import checkpoints
-    from saddle.execution import start
+    from saddle.records import checkpoints
+    from saddle.rounds.execution import start
 
     module, last = experiment.module, record.checkpoint("last")
     # without rows beyond step 0 it was killed before its first checkpoint, and begins again
@@ -219,7 +219,7 @@ def load(record: "Record", experiment: "Experiment") -> None:
 
 def go_on(record: "Record", own: DictConfig, experiment: "Experiment") -> Run:
     """Take up the record where the experiment is, and forget what came after."""
-    from saddle.records import atomic_write
+    from saddle.data.files import atomic_write
 
     record.truncate(experiment.module.generator_steps or -1)  # step 0 is evaluated again
     record.report.unlink(missing_ok=True)  # of an earlier session
@@ -230,7 +230,7 @@ def go_on(record: "Record", own: DictConfig, experiment: "Experiment") -> Run:
 def _trainer(run: Run, stop: "StopOnSignal", stopwatch: "Stopwatch") -> "Trainer":
     from pytorch_lightning import Trainer
 
-    from saddle.callbacks import ProgressBar
+    from saddle.training.callbacks import ProgressBar
 
     recorders = recorders_of(run, stopwatch)
     in_order: list[Callback] = [
@@ -260,8 +260,8 @@ class Recorders(NamedTuple):
 
 
 def recorders_of(run: Run, stopwatch: "Stopwatch") -> Recorders:
-    from saddle import callbacks
     from saddle.reports.pictures import picture_of
+    from saddle.training import callbacks
 
     record, config, experiment, _ = run
     evaluator = experiment.evaluator
@@ -284,8 +284,8 @@ def loggers_of(run: Run) -> "list[Logger]":
     """The run's trackers."""
     from hydra.utils import instantiate
 
-    from saddle import tracking
-    from saddle.commands.compose import config_hash
+    from saddle.training import trackers as tracking
+    from saddle.training.assembly import config_hash
 
     record, config, _, _ = run
     content: Any = OmegaConf.to_container(config, resolve=True)
@@ -304,7 +304,7 @@ def loggers_of(run: Run) -> "list[Logger]":
 
 
 def _fit(trainer: "Trainer", run: Run, stop: "StopOnSignal", exit_status_if_diverged: int) -> Outcome:
-    from saddle.module import Diverged
+    from saddle.training.module import Diverged
 
     module, record = run.experiment.module, run.record
     try:
@@ -329,8 +329,8 @@ def _fit(trainer: "Trainer", run: Run, stop: "StopOnSignal", exit_status_if_dive
 
 def end(run: Run, stopwatch: "Stopwatch", outcome: Outcome, loggers: "Sequence[Logger]") -> dict[str, Any]:
     """The last acts of a run: its summary, which is returned, its report, and the trackers' end."""
-    from saddle import tracking
     from saddle.reports.page import write_report
+    from saddle.training import trackers as tracking
 
     summary = summarize(run, stopwatch, outcome)
     write_report(run.record)  # after it, and last: the sign that nothing is left to resume
@@ -339,8 +339,8 @@ def end(run: Run, stopwatch: "Stopwatch", outcome: Outcome, loggers: "Sequence[L
 
 
 def summarize(run: Run, stopwatch: "Stopwatch", outcome: Outcome) -> dict[str, Any]:
-    from saddle.callbacks import best_step
-    from saddle.records import add_times
+    from saddle.records.record import add_times
+    from saddle.training.callbacks import best_step
 
     record, module, evaluator = run.record, run.experiment.module, run.experiment.evaluator
     series = record.series()

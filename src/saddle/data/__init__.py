@@ -1,1 +1,4 @@
-"""Where samples come from: mixtures of points and small sets of images, each as one ``Dataset``."""
+"""Where samples come from and which of them a round takes; images as floats and as levels; whole files.
+
+May use the game, whose batches it fills.
+"""

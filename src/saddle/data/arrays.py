@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddle.features import from_uint8
+from saddle.data.pixels import from_uint8
 
 SUFFIXES = {".npy", ".npz"}
 BLOCK = 1000  # rows looked at together

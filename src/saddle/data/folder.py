@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from saddle.features import from_uint8
+from saddle.data.pixels import from_uint8
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"}
 HELD = 2**31  # bytes of decoded images kept in memory; larger folders are decoded a second time
@@ -44,7 +44,7 @@ class Images:
     Args:
         files: in order.
         shape: (C, H, W) of each.
-        digest: as ``saddle.features.digest`` gives it.
+        digest: as ``saddle.features.extractors.digest`` gives it.
         num_ignored: files that are no images.
         resize: side of the square all were brought to; None if none was.
         levels: (N, C, H, W) uint8, or None where they are too many to hold.

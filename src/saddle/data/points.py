@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from saddle.data.dataset import Dataset
-from saddle.randomness import generator
+from saddle.game.randomness import generator
 
 
 @dataclass(frozen=True, eq=False)

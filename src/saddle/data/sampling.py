@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from saddle.game import Batch, Game, Players
-from saddle.randomness import generator
+from saddle.game.game import Batch, Game, Players
+from saddle.game.randomness import generator
 
 LatentLaw = Callable[[int, torch.Generator], Tensor]
 

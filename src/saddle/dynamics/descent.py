@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from saddle.calculus import Logs
 from saddle.dynamics.moves import Rules, gradient_norms, move, start
-from saddle.game import Batch, Game, Players
-from saddle.optimizers import UpdateRule
-from saddle.ranges import COUNT, require
+from saddle.dynamics.optimizers import UpdateRule
+from saddle.game.calculus import Logs
+from saddle.game.game import Batch, Game, Players
+from saddle.game.ranges import COUNT, require
 
 
 @dataclass(frozen=True)

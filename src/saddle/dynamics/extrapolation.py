@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from saddle.calculus import Logs
 from saddle.dynamics.moves import Rules, gradient_norms, move, start
-from saddle.game import Batch, Game, Players
-from saddle.optimizers import UpdateRule
+from saddle.dynamics.optimizers import UpdateRule
+from saddle.game.calculus import Logs
+from saddle.game.game import Batch, Game, Players
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from saddle.calculus import Logs
-from saddle.game import Batch, Game, Players
-from saddle.ranges import COUNT, POSITIVE_FRACTION_OR_ONE, require
+from saddle.game.calculus import Logs
+from saddle.game.game import Batch, Game, Players
+from saddle.game.ranges import COUNT, POSITIVE_FRACTION_OR_ONE, require
 
 
 class LookaheadState(NamedTuple):

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from saddle.calculus import Logs
-from saddle.game import Players
-from saddle.optimizers import UpdateRule
+from saddle.dynamics.optimizers import UpdateRule
+from saddle.game.calculus import Logs
+from saddle.game.game import Players
 
 
 class Rules(NamedTuple):

@@ -7,10 +7,10 @@ see the same batch.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from saddle.calculus import Logs
 from saddle.dynamics.moves import Rules, gradient_norms, move, start
-from saddle.game import Batch, Game, Players
-from saddle.optimizers import UpdateRule
+from saddle.dynamics.optimizers import UpdateRule
+from saddle.game.calculus import Logs
+from saddle.game.game import Batch, Game, Players
 
 
 def _along(rules: Rules, players: Players, gradients: Players, fraction: float) -> Players:

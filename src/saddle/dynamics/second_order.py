@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.func import vjp
 from torch.utils import _pytree as pytree
 
-from saddle.calculus import FUNCTIONAL, Logs
 from saddle.dynamics.moves import Rules, gradient_norms, move, start
-from saddle.game import Batch, Game, Players
-from saddle.optimizers import UpdateRule
-from saddle.ranges import COUNT, FINITE, NOT_NEGATIVE, SWITCH, require
+from saddle.dynamics.optimizers import UpdateRule
+from saddle.game.calculus import FUNCTIONAL, Logs
+from saddle.game.game import Batch, Game, Players
+from saddle.game.ranges import COUNT, FINITE, NOT_NEGATIVE, SWITCH, require
 
 Field = Callable[[Players], tuple[Players, Logs]]
 Product = Callable[[Players], Players]  # v -> Jv, or v -> Jᵀv

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from saddle.calculus import FUNCTIONAL, Logs
 from saddle.dynamics.moves import Rules, gradient_norms, move, start
-from saddle.game import Batch, Game, Players
-from saddle.optimizers import UpdateRule
-from saddle.ranges import COUNT_OR_NONE, require
+from saddle.dynamics.optimizers import UpdateRule
+from saddle.game.calculus import FUNCTIONAL, Logs
+from saddle.game.game import Batch, Game, Players
+from saddle.game.ranges import COUNT_OR_NONE, require
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from saddle.data.points import Mixture
+from saddle.game.randomness import generator
 from saddle.metrics.frechet import fid
 from saddle.metrics.histograms import prd
 from saddle.metrics.inception import inception_score
@@ -27,7 +28,6 @@ from saddle.metrics.neighbours import prdc
 from saddle.metrics.transport import exact_wasserstein, sliced_wasserstein
 from saddle.metrics.two_sample import one_nearest_neighbour
 from saddle.metrics.vendi import vendi
-from saddle.randomness import generator
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 WORSE, BETTER, TURNS, BLIND = "worse", "**better**", "turns", "–"

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from saddle.game.randomness import generator
 from saddle.metrics.matrices import class_labels, comparable, gram, mean
-from saddle.randomness import generator
 
 ENOUGH = 5  # samples a feature: below, the bias at equal distributions is above 5 % of the total variance
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import jacfwd, vmap
 
-from saddle import randomness
+from saddle.game import randomness
 
 Map = Callable[[Tensor], Tensor]
 

@@ -5,8 +5,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from saddle.game.randomness import seed_of
 from saddle.metrics.matrices import feature_matrices
-from saddle.randomness import seed_of
 
 
 def prd(

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from saddle.features import from_uint8, to_uint8
-from saddle.randomness import generator
+from saddle.data.pixels import from_uint8, to_uint8
+from saddle.game.randomness import generator
 
 PairDistance = Callable[[Tensor, Tensor], Tensor]
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, sec. 3.2

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from saddle.game.randomness import generator
 from saddle.metrics.frechet import FewSamples
-from saddle.randomness import generator
 
 Metric = Callable[[Tensor, Tensor], float | Mapping[str, float]]
 

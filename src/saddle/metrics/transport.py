@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
+from saddle.game.randomness import generator
 from saddle.metrics.distances import squared_distances
 from saddle.metrics.matrices import feature_matrices
-from saddle.randomness import generator
 
 LARGEST = 5000  # samples a side: the cost of an assignment grows as their cube
 

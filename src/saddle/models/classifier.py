@@ -1,6 +1,6 @@
 """The small convolutional classifier whose features judge digit images.
 
-Its weights ship in ``saddle/weights`` and are made by ``scripts/train_classifier.py``.
+Its weights ship in ``saddle/features/weights`` and are made by ``scripts/train_classifier.py``.
 """
 
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from saddle.ranges import COUNT, require
+from saddle.game.ranges import COUNT, require
 
 FEATURE_DIM = 64
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
+from saddle.game.ranges import COUNT, require
 from saddle.models.minibatch import MinibatchStandardDeviation
 from saddle.models.normalization import NONE, Normalization
-from saddle.ranges import COUNT, require
 
 
 def _initialize(layer: nn.Module) -> None:

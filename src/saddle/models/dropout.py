@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from saddle.ranges import COUNT, FRACTION, require
+from saddle.game.ranges import COUNT, FRACTION, require
 
 
 class Dropout(nn.Module):

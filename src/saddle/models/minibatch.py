@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from saddle.ranges import COUNT, require
+from saddle.game.ranges import COUNT, require
 
 
 class MinibatchStandardDeviation(nn.Module):

@@ -7,10 +7,10 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from saddle.game.ranges import COUNT, COUNT_OR_NONE, FRACTION, POSITIVE, require, require_sizes
 from saddle.models.dropout import Dropout
 from saddle.models.minibatch import MinibatchDiscrimination
 from saddle.models.normalization import NONE, Normalization
-from saddle.ranges import COUNT, COUNT_OR_NONE, FRACTION, POSITIVE, require, require_sizes
 
 Initialize = Callable[[nn.Linear], None]
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import weight_norm
 
-from saddle.network import Network
+from saddle.game.network import Network
 
 
 class Normalization(NamedTuple):

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from saddle.ranges import FINITE, require
+from saddle.game.ranges import FINITE, require
 
 Numbers = float | Sequence[float] | Sequence[Sequence[float]] | Tensor
 

@@ -1,1 +1,4 @@
-"""Reports: records in; pictures, curves and pages out. Imports nothing: a reader pays for what it uses."""
+"""Records to statistics, tables, figures and pages.
+
+May use records and what stands above them; trains nothing.
+"""

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from saddle.diagnostics.verdict import COUNTS, FRACTIONS, QUALITY
-from saddle.protocol import identities, must_be_comparable
-from saddle.questions import as_text, flatten, labels, words
+from saddle.diagnosis.verdict import COUNTS, FRACTIONS, QUALITY
+from saddle.metrics.protocol import identities, must_be_comparable
+from saddle.records.questions import as_text, flatten, labels, words
 from saddle.reports.blocks import Block, Group
 from saddle.reports.selection import Run, Selection, Unrecorded
 

@@ -14,8 +14,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from saddle.diagnostics.verdict import COLLAPSE_RATIO, DIVERSITY_KEPT
-from saddle.records import Record, Series, atomic_write
+from saddle.data.files import atomic_write
+from saddle.diagnosis.verdict import COLLAPSE_RATIO, DIVERSITY_KEPT
+from saddle.records.record import Record, Series
 from saddle.reports.curves import curve, number
 
 MAX_PICTURE = 250_000  # bytes: a larger one of the two big pictures is embedded as JPEG

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 
-from saddle.diagnostics.fate import NAMES
+from saddle.diagnosis.fate import NAMES
 from saddle.reports.paper import STYLE, new_figure
 
 # converged, orbit, diverged: of Okabe and Ito, and apart in grey as well

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from saddle.features import to_uint8
+from saddle.data.pixels import to_uint8
 
 CELL = 84  # pixels: images smaller than this are enlarged by a whole factor, 3 for 28x28 digits
 MARGIN = 2  # pixels between images

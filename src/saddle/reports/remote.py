@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from saddle.diagnostics.verdict import verdict
-from saddle.records import Series, summarize
+from saddle.diagnosis.verdict import verdict
+from saddle.records.record import Series, summarize
 from saddle.reports.selection import Run, Selection
 
 TIMEOUT = 10  # seconds for each question to the server

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from saddle.questions import config_hash, typed_keys
-from saddle.records import Series, open_record
-from saddle.sweeps import index
-from saddle.sweeps.names import key
+from saddle.records import sweep_index
+from saddle.records.questions import config_hash, key, typed_keys
+from saddle.records.record import Series, open_record
 
 PARTS = (
     "summary.json",
@@ -159,10 +158,10 @@ def unrecorded(directories: Sequence[Path]) -> Iterator[Unrecorded]:
 def _jobs(sweep: Path) -> list[dict[str, str]]:
     """The rows of the sweep's index; none where it has none, or a file of that name is another's."""
     try:
-        rows = index.read(sweep / "index.csv")
+        rows = sweep_index.read(sweep / "index.csv")
     except (OSError, ValueError, csv.Error):
         return []
-    return rows if rows and {*index.COLUMNS} <= {*rows[0]} else []
+    return rows if rows and {*sweep_index.COLUMNS} <= {*rows[0]} else []
 
 
 def _seed(word: str) -> Any:

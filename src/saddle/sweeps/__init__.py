@@ -1,1 +1,4 @@
-"""Many runs from one command: each job a process of its own, and an ordinary run record."""
+"""Many runs: jobs in processes of their own, ensembles in one, searches, and where they lie.
+
+May use training and records.
+"""

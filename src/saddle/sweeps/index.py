@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from saddle.records import atomic_write
+from saddle.data.files import atomic_write
+from saddle.records.sweep_index import COLUMNS
 from saddle.sweeps.jobs import Job, Outcome
 
-COLUMNS = ("number", "status", "exit_status", "seconds", "directory", "words", "message")
 LARGE, EVERY = 1000, 1.0  # above so many jobs, seconds between two writings: 10,000 jobs make a megabyte
 
 
@@ -55,9 +55,3 @@ class Index:
     def outcomes(self) -> Mapping[Job, Outcome]:
         """Of the jobs that have ended."""
         return {job: state for job in self.jobs if (state := self.states.get(job.number)) is not None}
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    """The rows of an ``index.csv``."""
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))

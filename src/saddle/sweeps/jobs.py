@@ -18,8 +18,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from saddle.records import open_record
-from saddle.sweeps.names import key, quoted
+from saddle.records.questions import key
+from saddle.records.record import open_record
+from saddle.sweeps.names import quoted
 
 LOCK, LOG = ".lock", "log.txt"
 NO_ROOM = 74  # exit status of a run that found its disk full; EX_IOERR of sysexits.h
@@ -43,7 +44,7 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a job ended: a status of ``saddle.records``, or "refused"."""
+    """How a job ended: a status of ``saddle.records.record``, or "refused"."""
 
     status: str
     exit_status: int

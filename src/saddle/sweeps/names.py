@@ -6,18 +6,12 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-# keys that say how many runs are made, and how, and reach none of them
-OF_THE_SWEEP = ("jobs", "max_jobs", "sweep_name", "ensemble")
+from saddle.records.questions import OF_THE_SWEEP, key
 
 
 def job_words(words: Iterable[str]) -> tuple[str, ...]:
     """What a job is told of the words on the sweep's command line."""
     return tuple(word for word in words if key(word) not in OF_THE_SWEEP)
-
-
-def key(word: str) -> str:
-    """``loss`` of ``+loss=hinge``."""
-    return word.lstrip("+~").partition("=")[0]
 
 
 def digest(words: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from saddle.records import open_record
+from saddle.records.record import open_record
 from saddle.sweeps.executors import Stop, gpus, threads
 from saddle.sweeps.jobs import NO_ROOM, Child, Job, Outcome, begin, outcome, take_lock
 from saddle.sweeps.names import slug

@@ -3,7 +3,7 @@
 The game is L(θ, ψ) = f(ψθ) + f(0), θ descends it and ψ ascends it; ``slope`` is f'(0) and ``curvature`` is
 f''(0). The logistic losses (minimax, non-saturating, relativistic) have f(t) = −log(1 + e^{−t}), ½ and −¼;
 the Wasserstein loss has f(t) = t, 1 and 0. The paper's D is high on *generated* samples. Here, as in
-``saddle.losses``, it is high on real ones: our ψ is the negative of the paper's, its start (1, 1) is
+``saddle.game.losses``, it is high on real ones: our ψ is the negative of the paper's, its start (1, 1) is
 (1, −1), and its σ(−θψ) is σ(θψ). Eigenvalues do not change.
 
 Source: Mescheder et al. 2018, arXiv:1801.04406, unless a function says otherwise.

@@ -1,8 +1,8 @@
 """Two Gaussians on the line: their divergences, and what an optimal discriminator's loss is.
 
 p is the data and q the generator's law. ``optimal_*`` return the best discriminator as a function of x;
-losses are those of ``saddle.losses`` at it. Integrals without a closed form are done by adaptive quadrature
-to an absolute 1e-10; the others are exact. Logarithms are natural: divergences in nats.
+losses are those of ``saddle.game.losses`` at it. Integrals without a closed form are done by adaptive
+quadrature to an absolute 1e-10; the others are exact. Logarithms are natural: divergences in nats.
 """
 
 import math

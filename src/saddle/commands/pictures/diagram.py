@@ -8,12 +8,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from saddle import cells, linearize, spectra
-from saddle.commands.compose import Experiment
 from saddle.commands.pictures.subject import Subject, assembled, batches_of, vector
-from saddle.diagnostics.fate import fate
-from saddle.game import Players
+from saddle.diagnosis import linearize, spectra
+from saddle.diagnosis.fate import fate
+from saddle.game.game import Players
 from saddle.reports.phase_diagram import PhaseDiagram
+from saddle.rounds import cells
+from saddle.training.assembly import Experiment
 
 Settings = Mapping[str, Any]
 

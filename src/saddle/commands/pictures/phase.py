@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddle import linearize
-from saddle.commands.compose import Experiment
 from saddle.commands.pictures.subject import Subject, assembled, batches_of, unseen
-from saddle.diagnostics.plane import field_over, rest_points
-from saddle.game import Game, Players
-from saddle.module import Diverged
-from saddle.network import Network
+from saddle.diagnosis import linearize
+from saddle.diagnosis.plane import field_over, rest_points
+from saddle.game.game import Game, Players
+from saddle.game.network import Network
 from saddle.reports.phase_portrait import Panel, PhasePortrait
+from saddle.training.assembly import Experiment
+from saddle.training.module import Diverged
 
 
 def phase(

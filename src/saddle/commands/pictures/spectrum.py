@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from saddle import checkpoints, linearize, spectra
-from saddle.commands.compose import Experiment
 from saddle.commands.pictures.subject import Subject, assembled, batches_of, vector
+from saddle.diagnosis import linearize, spectra
 from saddle.dynamics import Simultaneous
-from saddle.execution import start
-from saddle.game import Players
-from saddle.optimizers import SGD, Bounded
-from saddle.records import open_record
+from saddle.dynamics.optimizers import SGD, Bounded
+from saddle.game.game import Players
+from saddle.records import checkpoints
+from saddle.records.record import open_record
 from saddle.reports.spectrum_picture import SpectrumPicture
+from saddle.rounds.execution import start
+from saddle.training.assembly import Experiment
 
 
 class _Place(NamedTuple):

@@ -8,9 +8,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from saddle.commands.compose import Experiment, assemble
 from saddle.data.sampling import draw_batches
-from saddle.game import Batch, Players
+from saddle.game.game import Batch, Players
+from saddle.training.assembly import Experiment, assemble
 
 
 class Subject(NamedTuple):

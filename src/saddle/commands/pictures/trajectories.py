@@ -7,8 +7,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from saddle.commands.pictures.subject import Subject
-from saddle.losses import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic
-from saddle.records import open_record
+from saddle.game.losses import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic
+from saddle.records.record import open_record
 from saddle.reports.trajectories import Panel as Courses
 from saddle.reports.trajectories import Trajectories
 from saddle.theory import held_modes

@@ -1,0 +1,4 @@
+"""The pure core: players, losses, penalties, transforms and their derivatives, as functions of tensors.
+
+Imports nothing else of Saddle, and draws no number.
+"""

@@ -1,0 +1,111 @@
+"""From a configuration to the objects of a run, checked against each other before anything starts."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from saddle.data.dataset import Dataset
+from saddle.diagnosis.probes import Probe
+from saddle.evaluation.evaluator import Evaluator, Sampler
+from saddle.game.game import Game, Players
+from saddle.game.network import Network
+from saddle.game.randomness import seed_of
+from saddle.records.questions import config_hash as config_hash
+from saddle.rounds.execution import EAGER, Averages, Dynamics
+from saddle.training import checks
+from saddle.training.advice import advice
+from saddle.training.module import GANModule
+
+
+class Experiment(NamedTuple):
+    dataset: Dataset
+    game: Game
+    dynamics: Dynamics
+    averages: Averages
+    module: GANModule
+    sampler: Sampler
+    evaluator: Evaluator
+    probes: dict[str, Probe]
+    advice: list[str]  # warnings
+
+    @property
+    def averaging(self) -> str:
+        """Of the evaluated generator's weights, by the average's name."""
+        return next(iter(self.averages), "none")
+
+
+def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
+    """Build everything that a configuration of ``train`` names.
+
+    Args:
+        like: an experiment with the same data and metrics, which are taken from there.
+
+    Raises:
+        ValueError: a number out of range, or parts that do not fit each other.
+    """
+    checks.parts(config)
+    checks.numbers(config)
+    dataset: Dataset = like.dataset if like else instantiate(config.data)
+    checks.data(dataset, config.batch_size)
+    with torch.random.fork_rng(devices=[]):  # modules draw their first weights from the global generator
+        torch.manual_seed(seed_of(config.seed, "initial weights"))
+        model = _plain(instantiate(config.model, _convert_="all"))
+    penalties, intervals = _penalties(config, "regularizer")
+    generator_penalties, generator_intervals = _penalties(config, "generator_regularizer")
+    game = Game(
+        Network(model["generator"]),
+        Network(model["discriminator"]),
+        instantiate(config.loss),
+        penalties,
+        generator_penalties=generator_penalties,
+        transforms=instantiate(config.transform, _convert_="all"),
+        pack=config.pack,
+        intervals=intervals | generator_intervals,
+    )
+    dynamics = instantiate(config.dynamics)
+    averages = instantiate(config.average, _convert_="all")
+    checks.steps(config, dynamics)
+    takes_slopes = checks.shapes(game, dataset, model["latents"], config)
+    checks.fit(game, dynamics, dataset, takes_slopes)
+    module = GANModule(
+        game,
+        dynamics,
+        averages,
+        dataset,
+        model["latents"],
+        batch_size=config.batch_size,
+        seed=config.seed,
+        num_steps=config.num_steps,
+        steps_per_execution=config.steps_per_execution,
+        schedules=Players(**instantiate(config.schedule, _convert_="all")),
+        periods=(config.evaluate_every, config.checkpoint_every),
+        # a record from before there was a choice has none
+        execution=instantiate(config.execution) if "execution" in config else EAGER,
+    )
+    metrics = instantiate(config.metrics, _convert_="all")
+    sampler = Sampler(game.generator, model["latents"], config.batch_size, metrics.pop("seed"))
+    evaluator = like.evaluator if like else Evaluator(**metrics)
+    if not like:
+        evaluator.features(dataset.train[:2])  # refuses data that it cannot see
+    advised = advice(game, dynamics, dataset, takes_slopes, config.num_steps)
+    probes = instantiate(config.get("diagnostics") or {}, _convert_="all")  # an older run has none
+    return Experiment(dataset, game, dynamics, averages, module, sampler, evaluator, probes, advised)
+
+
+def _penalties(config: DictConfig, group: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """The penalties of a group by name, and the intervals of the lazy ones by their part in the game."""
+    nodes = OmegaConf.create({group: OmegaConf.to_container(config[group], resolve=True)})[group]
+    intervals = {f"{group}.{name}": node.pop("every_n_steps", 1) for name, node in nodes.items()}
+    return _plain(instantiate(nodes, _convert_="all")), {name: n for name, n in intervals.items() if n > 1}
+
+
+def _plain(parts: dict[str, Any]) -> dict[str, Any]:
+    """With Hydra's partials made functools' own: of theirs each call is authorized anew, in 80 µs, and a step
+    of a small network calls two."""
+    return {
+        name: partial(part.func, *part.args, **part.keywords) if isinstance(part, partial) else part
+        for name, part in parts.items()
+    }
