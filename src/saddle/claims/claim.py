@@ -13,6 +13,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from saddle.game.refusals import Refused
+
 SOURCES = ("confirmed in code", "closed form", "pilot", "unconfirmed")
 FIELDS = (
     "title", "paper", "statement", "protocol", "arms", "seeds", "split", "tags", "cost", "needs", "measure",
@@ -107,14 +109,14 @@ def read_claim(path: Path) -> Claim:
     try:
         content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except (OmegaConfBaseException, YAMLError) as error:
-        raise ValueError(f"a claim must be a YAML file; {path} is not: {error}. Mend it.") from error
+        raise Refused(f"a claim must be a YAML file; {path} is not: {error}. Mend it.") from error
     if not isinstance(content, dict):
-        raise ValueError(f"a claim must be a mapping; {path} is not. Give {', '.join(FIELDS)}.")
+        raise Refused(f"a claim must be a mapping; {path} is not. Give {', '.join(FIELDS)}.")
     _check_names(f"{path}", content, FIELDS, OPTIONAL)
     if not content["quantities"] or not content["seeds"] or not content["tags"]:
-        raise ValueError(f"a claim needs a quantity, a seed and a tag at least; {path} has none. Give one.")
+        raise Refused(f"a claim needs a quantity, a seed and a tag at least; {path} has none. Give one.")
     if "_target_" not in content["measure"]:
-        raise ValueError(
+        raise Refused(
             f"measure must name a function as _target_; got {content['measure']} in {path}. Functions in "
             "saddle.claims take an Asked and return a Measured."
         )
@@ -141,7 +143,7 @@ def read_claim(path: Path) -> Claim:
 def _quantity(where: str, key: str, node: Mapping[str, Any]) -> Quantity:
     _check_names(where, node, ("paper", "source"), ("name", *BANDS))
     if node["source"] not in SOURCES:
-        raise ValueError(
+        raise Refused(
             f"source must be one of {', '.join(SOURCES)}; got {node['source']} in {where}."
             f"{did_you_mean(node['source'], SOURCES)}"
         )
@@ -149,9 +151,9 @@ def _quantity(where: str, key: str, node: Mapping[str, Any]) -> Quantity:
     bands = {band: float(node[band]) for band in BANDS if node.get(band) is not None}
     found = Quantity(node.get("name", key), paper, node["source"], **bands)
     if paper is None and ("within" in bands or "relative" in bands):
-        raise ValueError(f"within and relative need a number of the paper; got none in {where}. Give one.")
+        raise Refused(f"within and relative need a number of the paper; got none in {where}. Give one.")
     if paper is not None and bands and node["source"] == "unconfirmed":
-        raise ValueError(
+        raise Refused(
             f"an unconfirmed number must not be a threshold; got {', '.join(bands)} in {where}. Leave "
             "the bands out, or say where the number is confirmed."
         )
@@ -177,13 +179,13 @@ def _check_names(
     known = (*needed, *optional)
     unknown = [name for name in content if name not in known]
     if unknown:
-        raise ValueError(
+        raise Refused(
             f"fields must be {', '.join(known)}; got {unknown[0]} in {where}."
             f"{did_you_mean(unknown[0], known)}"
         )
     missing = [name for name in needed if name not in content]
     if missing:
-        raise ValueError(f"every field must be given; {where} has no {', '.join(missing)}. Give it.")
+        raise Refused(f"every field must be given; {where} has no {', '.join(missing)}. Give it.")
 
 
 def choose(claims: Mapping[str, Claim], names: Sequence[str], tags: Sequence[str]) -> list[Claim]:
@@ -196,7 +198,7 @@ def choose(claims: Mapping[str, Claim], names: Sequence[str], tags: Sequence[str
     for kind, asked, known in (("claim", names, list(claims)), ("tag", tags, known_tags)):
         for word in asked:
             if word not in known:
-                raise ValueError(
+                raise Refused(
                     f"a {kind} must be one of {', '.join(known)}; got {word}.{did_you_mean(word, known)}"
                 )
     return [

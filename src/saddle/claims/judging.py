@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from saddle.claims.claim import Claim, Quantity, Value
 from saddle.claims.measured import Measured
+from saddle.game.refusals import Refused
 from saddle.reports.statistics import mean_intervals
 
 ROUNDING = 1e-12  # of a value: seeds that differ by less do not differ
@@ -58,7 +59,7 @@ def judge(claim: Claim, measured: Measured, seconds: float) -> Result:
     """
     missing = [key for key in claim.quantities if key not in measured.values]
     if missing:
-        raise ValueError(
+        raise Refused(
             f"{claim.measure['_target_']} must measure every quantity of {claim.key}; it has no "
             f"{', '.join(missing)}. It measures {', '.join(measured.values)}."
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from saddle.commands import entry
 from saddle.commands.pipes import ending_with_its_reader
+from saddle.game.refusals import Refused
 from saddle.training.configuration import config_directory
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def split(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         key, equals, value = word.partition("=")
         if equals and re.fullmatch(r"\w+", key) and not Path(word).exists():
             if key not in KEYS:
-                raise ValueError(f"an option must be one of {', '.join(KEYS)}; got {word}. See --help.")
+                raise Refused(f"an option must be one of {', '.join(KEYS)}; got {word}. See --help.")
             options[key] = value
         else:
             places.append(word)
@@ -141,7 +142,7 @@ def _select(places: Sequence[str], options: dict[str, str]) -> "Selection":
 
     if "wandb" in options:
         if places:
-            raise ValueError(
+            raise Refused(
                 f"runs must come from folders or from W&B; got {places[0]} beside wandb=. Leave one out."
             )
         found = remote.read_remote(options["wandb"], progress)
@@ -152,7 +153,7 @@ def _select(places: Sequence[str], options: dict[str, str]) -> "Selection":
         if not runs:
             groups = sorted({run.group for run in found.runs if run.group})
             known = f" The groups are {', '.join(groups[:10])}." if groups else ""
-            raise ValueError(
+            raise Refused(
                 f"group must be that of a run; got {group}, which none of {len(found.runs)} has. "
                 f"Leave it out, or give another.{known}"
             )
@@ -190,7 +191,7 @@ def _write(folder: Path, files: dict[str, bytes | str]) -> None:
         for name, content in files.items():
             atomic_write(folder / name, content)
     except OSError as error:
-        raise ValueError(
+        raise Refused(
             f"out must be a folder that can be made and written; got: {error}. Name another."
         ) from error
 

@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from saddle.commands import entry
+from saddle.game.refusals import Refused
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +61,7 @@ def restore(run: str, checkpoint: str, averaged: bool | str) -> Restored:
     path = record.checkpoint(checkpoint)
     if not path.is_file():
         names = sorted(found.stem for found in record.checkpoints.glob("*.ckpt")) or ["none"]
-        raise ValueError(
+        raise Refused(
             f"checkpoint must be one of the run's: {', '.join(names)}; got {checkpoint}. Choose one of them."
         )
     experiment = assemble(config)
@@ -75,7 +76,7 @@ def restore(run: str, checkpoint: str, averaged: bool | str) -> Restored:
     called |= {name: name for name in state.averages}
     if averaged not in called:
         known = ", ".join(["true", "false", *state.averages])
-        raise ValueError(f"averaged must be one of {known}; got {averaged}. Choose one of them.")
+        raise Refused(f"averaged must be one of {known}; got {averaged}. Choose one of them.")
     averaging = called[averaged]
     params = state.averages[averaging].params if averaging in state.averages else state.players.generator
     return Restored(record, experiment, found.step, params, averaging)
@@ -108,17 +109,17 @@ def evaluate(config: DictConfig) -> None:
         own = config.run is not None
         others = [word for word in words if word in OF_TWO_SIDES]
         if own and others:
-            raise ValueError(
+            raise Refused(
                 f"run has metrics of its own and must be given without {', '.join(OF_TWO_SIDES)}; got "
                 f"{', '.join(others)} beside it. Say fake=DIRECTORY real=... to score a run by other metrics."
             )
         if not own and "checkpoint" in words:
-            raise ValueError(
+            raise Refused(
                 f"checkpoint must go with run; got checkpoint={config.checkpoint} alone. "
                 "Say run=DIRECTORY, or fake=DIRECTORY/checkpoints/NAME.ckpt."
             )
         if not own and (config.fake is None or config.real is None):
-            raise ValueError(
+            raise Refused(
                 f"fake and real must be given, or run; got fake={config.fake} real={config.real}. "
                 "Say fake=SAMPLES real=SAMPLES, or run=runs/NAME/TIME."
             )
@@ -193,7 +194,7 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
         paths = results.outputs(_plain(config.output))
         folder = None if config.save_features is None else Path(config.save_features)
         if folder is not None and (not folder.absolute().parent.is_dir() or folder.is_file()):
-            raise ValueError(
+            raise Refused(
                 f"save_features must be a folder in an existing one; got {folder}. Make its parent first."
             )
         device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -257,7 +258,7 @@ def _metrics(config: DictConfig) -> Chosen:
 
     measures, judges = (instantiate(config.get(key, {}), _convert_="all") for key in ("measures", "evidence"))
     if not measures and not judges:
-        raise ValueError("metrics must name at least one; got none. Say metrics=[fid,kid].")
+        raise Refused("metrics must name at least one; got none. Say metrics=[fid,kid].")
     return Chosen(measures, judges, {*config.get("higher", ()), *config.get("higher_is_better", ())})
 
 
@@ -269,7 +270,7 @@ def _one_extraction(sides: Mapping[str, "Side"], extractor: "Features | None") -
     (key, first), *rest = found.items()
     for other, extraction in rest:
         if extraction != first:
-            raise ValueError(
+            raise Refused(
                 f"both sides must be features of one extractor; got {first} in {key} and {extraction} "
                 f"in {other}. "
                 "Choose the features that the file was made with, or make it again."
@@ -282,7 +283,7 @@ def _must_be_alike(real: "Side", fake: "Side") -> None:
     if real.shape is None or fake.shape is None:
         return
     if len(real.shape) != len(fake.shape) or (len(real.shape) == 3 and real.shape[1:] != fake.shape[1:]):
-        raise ValueError(
+        raise Refused(
             f"real and fake samples must be of one size; got {real.shape} in {real.word} and {fake.shape} in "
             f"{fake.word}. Say resize=SIDE to bring folders to one square."
         )
@@ -345,14 +346,12 @@ def _print_protocol(console: "Console", protocol: Mapping[str, Any], notes: Iter
 def must_name_run(config: DictConfig) -> None:
     """Raise ValueError unless ``run=`` was given."""
     if config.run is None:
-        raise ValueError("run must be the directory of a run; got none. Say run=runs/NAME/TIME.")
+        raise Refused("run must be the directory of a run; got none. Say run=runs/NAME/TIME.")
 
 
 def _at_least_two(value: int | None, key: str) -> None:
     if value is not None and (not isinstance(value, int) or value < 2):
-        raise ValueError(
-            f"{key} must be a whole number of at least 2; got {value}. Give such a number or null."
-        )
+        raise Refused(f"{key} must be a whole number of at least 2; got {value}. Give such a number or null.")
 
 
 def _plain(node: Any) -> Any:

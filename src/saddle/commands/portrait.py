@@ -43,7 +43,7 @@ def portrait(config: DictConfig) -> None:
                 atomic_write(_beside(out, kind), paper.file(figure, kind))
             atomic_write(_beside(out, "json"), json.dumps(content, allow_nan=False) + "\n")
         except OSError as error:
-            raise ValueError(
+            raise Refused(
                 f"out must be a place that can be made and written; got: {error}. Name another."
             ) from error
     for kind in ("png", "svg", "json"):
@@ -112,7 +112,7 @@ def _methods(config: DictConfig) -> dict[str, list[str]]:
         keys = {_key(word) for word in own}
         wrong = [word for word in own if "=" not in word or _key(word).partition(".")[0] in OWN]
         if wrong or not own:
-            raise ValueError(
+            raise Refused(
                 f"a method must be training words such as dynamics=alternating, with spaces between; got "
                 f'{wrong[0] if wrong else words!r}. Quote several: "dynamics=simultaneous regularizer=[r1]".'
             )
@@ -141,11 +141,11 @@ def _read(path: Path, choice: str) -> dict[str, Any]:
         content = json.loads(path.read_text())
         made, _ = content["picture"], dict(content["numbers"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise Refused(
             f"redraw must be the .json that an earlier picture wrote; {path} is not ({error}). Give another."
         ) from error
     if made != choice:
-        raise ValueError(f"redraw must be of picture={choice}; {path} is of {made}. Say picture={made}.")
+        raise Refused(f"redraw must be of picture={choice}; {path} is of {made}. Say picture={made}.")
     return content
 
 

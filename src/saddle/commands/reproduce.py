@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from saddle.commands import entry
 from saddle.commands.pipes import ending_with_its_reader
+from saddle.game.refusals import Refused
 from saddle.training.configuration import config_directory
 
 if TYPE_CHECKING:
@@ -136,9 +137,7 @@ def split(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         elif key in KEYS:
             options[key] = value
         else:
-            raise ValueError(
-                f"an option must be one of {', '.join(KEYS)}; got {word}.{did_you_mean(key, KEYS)}"
-            )
+            raise Refused(f"an option must be one of {', '.join(KEYS)}; got {word}.{did_you_mean(key, KEYS)}")
     return names, options
 
 
@@ -146,7 +145,7 @@ def _jobs(word: str | None) -> int:
     if word is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not word.isdigit() or int(word) < 1:
-        raise ValueError(f"jobs must be a whole number of at least 1; got {word}. Give such a number.")
+        raise Refused(f"jobs must be a whole number of at least 1; got {word}. Give such a number.")
     return int(word)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from saddle.commands import entry
+from saddle.game.refusals import Refused
 
 
 def main() -> None:
@@ -27,19 +28,13 @@ def sample(config: DictConfig) -> None:
     with entry.refusing():
         must_name_run(config)
         if not isinstance(config.num, int) or config.num < 1:
-            raise ValueError(
-                f"num must be a whole number of at least 1; got {config.num}. Give such a number."
-            )
+            raise Refused(f"num must be a whole number of at least 1; got {config.num}. Give such a number.")
         if not config.grid and not config.folder:
-            raise ValueError("grid or folder must be given; got neither. Say grid=out.png or folder=samples.")
+            raise Refused("grid or folder must be given; got neither. Say grid=out.png or folder=samples.")
         if config.grid and not Path(config.grid).absolute().parent.is_dir():
-            raise ValueError(
-                f"grid must lie in an existing folder; got {config.grid}. Make the folder first."
-            )
+            raise Refused(f"grid must lie in an existing folder; got {config.grid}. Make the folder first.")
         if config.folder and Path(config.folder).exists() and not _is_empty(Path(config.folder)):
-            raise ValueError(
-                f"folder must be new or empty; got {config.folder} with files in it. Name another."
-            )
+            raise Refused(f"folder must be new or empty; got {config.folder} with files in it. Name another.")
         restored = restore(config.run, config.checkpoint, config.averaged)
     experiment = restored.experiment
     samples = replace(experiment.sampler, seed=config.seed)(restored.params, config.num).cpu()

@@ -76,22 +76,22 @@ def _question(config: DictConfig) -> "Question":
     try:
         import optuna
     except ImportError as error:
-        raise ValueError(
+        raise Refused(
             f"a search must have Optuna; got {error}. Install it: pip install 'saddle-gan[search]'."
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     must_be_positive(config.jobs)
     if config.resume is not None:
-        raise ValueError(f"a search must begin its own runs; got resume={config.resume}. Drop it.")
+        raise Refused(f"a search must begin its own runs; got resume={config.resume}. Drop it.")
     if not isinstance(config.num_trials, int) or not 1 <= config.num_trials <= config.max_jobs:
-        raise ValueError(
+        raise Refused(
             f"num_trials must be a whole number between 1 and max_jobs={config.max_jobs}; "
             f"got {config.num_trials}. Give such a number."
         )
     if config.score not in ("last", "best", "area"):
-        raise ValueError(f"score must be one of last, best, area; got {config.score}. Choose one of them.")
+        raise Refused(f"score must be one of last, best, area; got {config.score}. Choose one of them.")
     if not OmegaConf.is_list(config.objectives) or not config.objectives:
-        raise ValueError(f"objectives must list metrics; got {config.objectives}. Say objectives=[kl].")
+        raise Refused(f"objectives must list metrics; got {config.objectives}. Say objectives=[kl].")
     space: Any = OmegaConf.to_container(config.search.space, resolve=True)
     given = [*HydraConfig.get().overrides.task]
     words = [word for word in job_words(given) if key(word).partition(".")[0] not in OWN]
@@ -159,7 +159,7 @@ def _open(config: DictConfig, question: "Question", folder: Path) -> "Study":
     }
     before = study.user_attrs.get("question", asked)
     if changed := [name for name in asked if asked[name] != before[name]]:
-        raise ValueError(
+        raise Refused(
             f"a study must keep its question; {config.study} has other {', '.join(changed)}: "
             f"{before[changed[0]]}, now {asked[changed[0]]}. Give those again, or begin another: study=NAME."
         )

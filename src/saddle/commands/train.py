@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from saddle.commands import entry
+from saddle.game.refusals import Refused
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback, Trainer
@@ -62,7 +63,7 @@ def train(config: DictConfig) -> float | None:
     stopwatch, stop = Stopwatch(), StopOnSignal()
     with entry.refusing(), stopwatch("setup"):
         if config.on_divergence not in ON_DIVERGENCE:
-            raise ValueError(
+            raise Refused(
                 f"on_divergence must be one of {', '.join(ON_DIVERGENCE)}; got {config.on_divergence}. "
                 "Choose one of them."
             )
@@ -133,7 +134,7 @@ def check(own: DictConfig) -> None:
 
     if not OmegaConf.is_list(own.tags):
         value = "null" if own.tags is None else own.tags
-        raise ValueError(
+        raise Refused(
             f"tags must be a list; got {value}. Take tags=[{'' if own.tags is None else own.tags}]."
         )
     trainer_settings.check(own.trainer)
@@ -163,7 +164,7 @@ def _resume(config: DictConfig) -> Run:
 
     words = [word.lstrip("+") for word in HydraConfig.get().overrides.task]
     if changed := [word for word in words if word.partition("=")[0] not in EXTENDS]:
-        raise ValueError(
+        raise Refused(
             f"a resumed run must keep its own configuration; got {' '.join(changed)} beside resume. "
             f"Drop it, or start a new run; only {', '.join(EXTENDS[1:])} may be given."
         )
@@ -180,7 +181,7 @@ def _resume(config: DictConfig) -> Run:
     must_still_learn(module, before)
     # one killed after its last step, before its report, has yet to be finished
     if module.finished and record.report.exists() and record.read_summary()["status"] == "finished":
-        raise ValueError(
+        raise Refused(
             f"a run to resume must be unfinished; {record.directory} has made its {module.num_steps} steps. "
             "Give a larger num_steps to extend it."
         )
@@ -197,7 +198,7 @@ def must_still_learn(module: "GANModule", before: int) -> None:
     added = range(before, module.num_steps, module.dynamics.num_generator_steps)
     for player, schedule in module.schedules._asdict().items():
         if added and schedule is not None and all(schedule(step) == 0 for step in added):
-            raise ValueError(
+            raise Refused(
                 f"a run whose learning rate has fallen to 0 at step {before} must not be extended; got "
                 f"num_steps={module.num_steps} and a schedule.{player} that stays at 0. Start anew with "
                 f"num_steps={module.num_steps}."

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from saddle.data.pixels import from_uint8
+from saddle.game.refusals import Refused
 
 SUFFIXES = {".npy", ".npz"}
 BLOCK = 1000  # rows looked at together
@@ -55,19 +56,19 @@ def read_array(path: Path, num: int | None = None) -> Samples:
     """
     array = _load(path)
     if array.ndim < 2 or 0 in array.shape:
-        raise ValueError(
+        raise Refused(
             f"an array must hold samples along its first axis, (N, ...); {path} holds {array.shape}. "
             "Reshape it."
         )
     if num is not None and num > len(array):
-        raise ValueError(
+        raise Refused(
             f"an array must hold at least {num} samples; {path} holds {len(array)}. Lower the number."
         )
     array = array[:num]
     if array.dtype == np.uint8 and array.ndim in (3, 4):
         return Samples(_channels_first(array, path) if array.ndim == 4 else array[:, None])
     if array.dtype.kind != "f":
-        raise ValueError(
+        raise Refused(
             f"an array must be uint8 images, or floats; {path} is {array.dtype} {array.shape}. Convert it."
         )
     if array.dtype == np.float16:
@@ -76,7 +77,7 @@ def read_array(path: Path, num: int | None = None) -> Samples:
         return Samples(array)
     low, high = _range(array)
     if not (-1 <= low < 0 and high <= 1):  # false for NaN, too
-        raise ValueError(
+        raise Refused(
             f"float images must lie in [-1, 1] with some value below 0; {path} has the range "
             f"[{low:g}, {high:g}], "
             "which could be another scale. Store uint8, or rescale to [-1, 1] and clip."
@@ -96,11 +97,11 @@ def _load(path: Path) -> np.ndarray:
                 return found["arr_0" if "arr_0" in names else names[0]]
     except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        raise ValueError(
+        raise Refused(
             f"an array file must be readable without unpickling; {path} is not ({why}). Save it with "
             "numpy.save."
         ) from error
-    raise ValueError(
+    raise Refused(
         f"an .npz must hold arr_0 or a single array; {path} holds {', '.join(names) or 'none'}. Save "
         "the samples alone."
     )
@@ -110,7 +111,7 @@ def _channels_first(array: np.ndarray, path: Path) -> np.ndarray:
     last, first = array.shape[3] in (1, 3), array.shape[1] in (1, 3)
     if last == first:
         why = "either axis could be the channels" if last else "neither axis 1 nor axis 3 has 1 or 3 channels"
-        raise ValueError(
+        raise Refused(
             f"images must be (N, H, W, C) or (N, C, H, W) with C 1 or 3; {path} holds {array.shape}: {why}. "
             "Save it so that only one reading is possible."
         )

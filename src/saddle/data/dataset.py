@@ -10,6 +10,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from saddle.game.refusals import Refused
+
 
 @dataclass(frozen=True, eq=False)  # eq: tensors have no single truth value; compare digests
 class Dataset:
@@ -34,7 +36,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if self.train.shape[1:] != self.held_out.shape[1:] or self.train.dtype != self.held_out.dtype:
-            raise ValueError(
+            raise Refused(
                 f"both splits of {self.name} must hold samples of one shape and dtype; got "
                 f"{tuple(self.train.shape[1:])} {self.train.dtype} and {tuple(self.held_out.shape[1:])} "
                 f"{self.held_out.dtype}. Split one tensor, or convert the second."
@@ -42,12 +44,12 @@ class Dataset:
         splits = {"train": (self.train, self.train_labels), "held_out": (self.held_out, self.held_out_labels)}
         for split, (samples, labels) in splits.items():
             if labels is not None and labels.shape != samples.shape[:1]:
-                raise ValueError(
+                raise Refused(
                     f"{split} labels of {self.name} must be one integer per sample, shape "
                     f"{tuple(samples.shape[:1])}; got {tuple(labels.shape)}. Flatten or re-index them."
                 )
         if (self.train_labels is None) != (self.held_out_labels is None):
-            raise ValueError(
+            raise Refused(
                 f"{self.name} must have labels on both splits or on none; got one of the two. "
                 "Give the other, or drop both."
             )

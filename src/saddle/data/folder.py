@@ -25,6 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from saddle.data.pixels import from_uint8
+from saddle.game.refusals import Refused
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"}
 HELD = 2**31  # bytes of decoded images kept in memory; larger folders are decoded a second time
@@ -91,7 +92,7 @@ def read_folder(
     files = [path for path in everything if path.suffix.lower() in SUFFIXES]
     num_ignored = len(everything) - len(files)
     if not files or (num is not None and num > len(files)):
-        raise ValueError(
+        raise Refused(
             f"a folder must hold {'images' if num is None else f'at least {num} images'}; {folder} holds "
             f"{len(files)}, and {num_ignored} other files. Images end in {', '.join(sorted(SUFFIXES))}."
         )
@@ -119,7 +120,7 @@ def read_folder(
                 arrays = None
     if bad:
         more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        raise ValueError(
+        raise Refused(
             f"every image must be readable; got {len(bad)} of {len(files)} that are not, in {folder}: "
             f"{', '.join(bad[:SHOWN])}{more}. Replace or remove them."
         )
@@ -130,7 +131,7 @@ def read_folder(
         ordered = sizes.most_common()
         rare = next(path for shape, path in first.items() if shape[1:] == ordered[-1][0])
         found = ", ".join(f"{count} of {w}x{h}" for (h, w), count in ordered[:SHOWN])
-        raise ValueError(
+        raise Refused(
             f"images must be of one size; {folder} holds {found} (width x height), such as "
             f"{rare.relative_to(folder)}. Say resize=SIDE to bring all to one square, or sort them out."
         )

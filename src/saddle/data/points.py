@@ -15,6 +15,7 @@ from torch import Tensor
 
 from saddle.data.dataset import Dataset
 from saddle.game.randomness import generator
+from saddle.game.refusals import Refused
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,18 +37,16 @@ class Mixture:
 
     def __post_init__(self) -> None:
         if self.centers.ndim != 2 or len(self.centers.unique(dim=0)) != len(self.centers):
-            raise ValueError(
+            raise Refused(
                 "centers must be an (m, d) matrix of different rows; got shape "
                 f"{tuple(self.centers.shape)}. Merge equal centers into one with a larger weight."
             )
         if not self.std > 0:
-            raise ValueError(
-                f"std must be positive; got {self.std}. Give the spread of one mode in data units."
-            )
+            raise Refused(f"std must be positive; got {self.std}. Give the spread of one mode in data units.")
         if self.weights is not None and (
             self.weights.shape != self.centers.shape[:1] or not bool((self.weights > 0).all())
         ):
-            raise ValueError(
+            raise Refused(
                 f"weights must be {len(self.centers)} positive numbers, one a center; got "
                 f"{self.weights.tolist()}. Drop the centers that have no weight."
             )
@@ -82,7 +81,7 @@ class Mixture:
             ValueError: equal counts asked of a mixture with unequal weights.
         """
         if equal_counts and self.weights is not None:
-            raise ValueError("equal counts need equal weights; got weights. Drop one of the two.")
+            raise Refused("equal counts need equal weights; got weights. Drop one of the two.")
         if equal_counts:
             modes = torch.arange(num_samples) % self.num_modes
         else:
@@ -168,9 +167,7 @@ def uniform_clusters(
         seed: of the dataset, not of the training run.
     """
     if not starts or not width > 0:
-        raise ValueError(
-            f"clusters need a start each and a width above 0; got {starts} and {width}. Give them."
-        )
+        raise Refused(f"clusters need a start each and a width above 0; got {starts} and {width}. Give them.")
 
     def draw(num: int, purpose: str) -> tuple[Tensor, Tensor]:
         clusters = torch.arange(num) % len(starts)

@@ -13,9 +13,10 @@ from torch import Tensor
 from saddle.dynamics.optimizers import UpdateRule
 from saddle.game.calculus import Logs
 from saddle.game.game import Batch, Game, Players
+from saddle.game.refusals import Refused
 
 
-class Unbounded(ValueError):
+class Unbounded(Refused):
     """A best response drove M beyond every finite number."""
 
 
@@ -64,9 +65,9 @@ def duality_gap(
     """
     for name, count in {"num_steps": num_steps, "evaluate_every": evaluate_every}.items():
         if count < 1:
-            raise ValueError(f"{name} must be at least 1; got {count}. Give it a whole number.")
+            raise Refused(f"{name} must be at least 1; got {count}. Give it a whole number.")
     if not evaluation:
-        raise ValueError("a duality gap is measured on at least one batch; got none. Draw some.")
+        raise Refused("a duality gap is measured on at least one batch; got none. Draw some.")
 
     def look(game: Game, at: Players) -> float:
         # not under no_grad: a penalty's slope is a derivative

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from saddle.game.refusals import Refused
+
 CONVERGED, ORBIT, DIVERGED = range(3)
 NAMES = ("converged", "orbit", "diverged")
 LEAST_ROUNDS = 8  # two for each quarter
@@ -38,11 +40,11 @@ def fate(distances: Tensor, escape: float = 100.0, still: float = 0.01) -> Fate:
     """
     num_rounds = len(distances) - 1
     if num_rounds < LEAST_ROUNDS:
-        raise ValueError(
+        raise Refused(
             f"a fate needs at least {LEAST_ROUNDS} rounds; got {num_rounds}. Give a larger num_steps."
         )
     if not (distances[0] > 0).all():
-        raise ValueError(
+        raise Refused(
             "a course must start away from the point it is measured from; got a distance of 0. Start "
             "elsewhere, such as model.generator.theta=[0.1]."
         )

@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 
 from saddle.game.calculus import FUNCTIONAL, Function
 from saddle.game.game import Batch, Game, Players
+from saddle.game.refusals import Refused
 from saddle.rounds.execution import Dynamics
 
 # 200 MB in float64, and its eigenvalues take minutes on a core
@@ -50,7 +51,7 @@ def game_gradient(
         ValueError: no batch; or the point is an exact equilibrium without a derivative (WGAN-GP at D = 0).
     """
     if not batches:
-        raise ValueError("the game's gradient is a mean over at least one batch; got none. Draw some.")
+        raise Refused("the game's gradient is a mean over at least one batch; got none. Draw some.")
     game, (players, batches) = _functional(game, dtype), _cast((players, tuple(batches)), dtype)
     sizes = [len(vector) for vector in players]
 
@@ -96,7 +97,7 @@ def training_rounds(
             gradients (CGD, Follow-the-Ridge): 0/0.
     """
     if not rounds or any(len(batches) != dynamics.num_batches for batches in rounds):
-        raise ValueError(
+        raise Refused(
             f"each of at least one round must have {dynamics.num_batches} batches; got "
             f"{[len(batches) for batches in rounds]}. Draw dynamics.num_batches for each."
         )
@@ -145,7 +146,7 @@ def _differentiable(at: Map, gradients: Sequence[Tensor]) -> Map:
     apart = products(at).forward(direction) - (ends[0] - ends[1]) / (2 * step)
     # a difference is off by some eps^(2/3) = 4e-11 in float64, times a third derivative
     if not apart.norm() <= 200 * eps ** (2 / 3) * direction.norm():
-        raise ValueError(
+        raise Refused(
             "what is linearized must have a derivative; got an exact equilibrium, where a finite difference "
             f"contradicts it by {float(apart.norm() / direction.norm()):.1e}. {_WHERE_NOT}"
         )
@@ -191,7 +192,7 @@ def jacobian(at: Map, max_size: int = MAX_DENSE) -> Tensor:
     num = len(at.point)
     if num > max_size:
         size = num**2 * at.point.element_size()
-        raise ValueError(
+        raise Refused(
             f"a dense Jacobian must have at most {max_size:,} rows; got {num:,}, which makes "
             f"{size / 1e9:,.3g} GB ({size:,} bytes). Take products, or spectra.leading_eigenvalues and "
             "spectra.leading_singular_values, which never form it."
@@ -201,7 +202,7 @@ def jacobian(at: Map, max_size: int = MAX_DENSE) -> Tensor:
 
 def _finite(derivatives: Tensor) -> Tensor:
     if not torch.isfinite(derivatives).all():
-        raise ValueError(
+        raise Refused(
             f"derivatives must be finite; got {int((~torch.isfinite(derivatives)).sum())} of "
             f"{derivatives.numel()} that are not. {_WHERE_NOT}"
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from saddle.game.game import Batch, Game, Players
+from saddle.game.refusals import Refused
 
 
 class Path(NamedTuple):
@@ -39,11 +40,11 @@ def path_angle(
     Source: Berard et al. 2020, arXiv:1906.04848, and the authors' code.
     """
     if not batches:
-        raise ValueError("the game's gradient is a mean over at least one batch; got none. Draw some.")
+        raise Refused("the game's gradient is a mean over at least one batch; got none. Draw some.")
     difference = torch.cat(last) - torch.cat(first)
     length = difference.norm()
     if not length > 0:
-        raise ValueError(
+        raise Refused(
             "a path must lead from one point to another; got the same point twice. Take an earlier "
             "checkpoint as the first."
         )
@@ -81,7 +82,7 @@ def project(trajectory: Tensor, num_axes: int = 2) -> Projection:
     """
     num_points, num = trajectory.shape
     if num_points <= num_axes or num < num_axes:
-        raise ValueError(
+        raise Refused(
             f"{num_axes} axes need at least {num_axes + 1} points of {num_axes} numbers; got {num_points} "
             f"of {num}. Record more points, or ask for fewer axes."
         )
@@ -89,7 +90,7 @@ def project(trajectory: Tensor, num_axes: int = 2) -> Projection:
     left, singular, axes = torch.linalg.svd(trajectory - mean, full_matrices=False)
     total = singular.square().sum()
     if not total > 0:
-        raise ValueError("a trajectory must move to be projected; got equal points. Record it for longer.")
+        raise Refused("a trajectory must move to be projected; got equal points. Record it for longer.")
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))  # (·, 1)
     sign = torch.where(largest < 0, -1.0, 1.0)[:num_axes]
     coordinates = left[:, :num_axes] * singular[:num_axes] * sign[:, 0]
@@ -112,7 +113,7 @@ def autocorrelation(series: Tensor, max_lag: int) -> Tensor:
     """
     series = series.reshape(len(series), -1)
     if not 0 <= max_lag < len(series):
-        raise ValueError(
+        raise Refused(
             f"max_lag must lie between 0 and T − 1 = {len(series) - 1}; got {max_lag}. Record more steps, or "
             "ask for shorter lags."
         )
@@ -122,7 +123,7 @@ def autocorrelation(series: Tensor, max_lag: int) -> Tensor:
     num = len(series)
     scale = torch.stack([sizes[: num - lag].sum() * sizes[lag:].sum() for lag in range(max_lag + 1)]).sqrt()
     if not (scale > 0).all():
-        raise ValueError(
+        raise Refused(
             "a series must not be 0 throughout to have an autocorrelation; got one that is 0 for at least "
             f"{num - max_lag} steps at an end. Ask for shorter lags."
         )

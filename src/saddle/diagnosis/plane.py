@@ -8,6 +8,7 @@ from scipy.optimize import root
 from torch import Tensor
 
 from saddle.diagnosis.linearize import Map
+from saddle.game.refusals import Refused
 
 Point = tuple[float, float]
 
@@ -66,7 +67,7 @@ def _local_minima(values: np.ndarray) -> list[tuple[int, int]]:
 
 def _must_be_plane(field: Map) -> None:
     if len(field.point) != 2:
-        raise ValueError(
+        raise Refused(
             f"a phase portrait needs a game of two parameters; this one has {len(field.point):,}. Take "
             "model=dirac data=dirac, or bilinear with one number for each player; of larger games draw "
             "picture=spectrum or picture=trajectories."

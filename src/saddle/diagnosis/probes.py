@@ -26,6 +26,7 @@ from saddle.dynamics.optimizers import UpdateRule
 from saddle.game.calculus import FUNCTIONAL
 from saddle.game.game import Batch, Game, Players
 from saddle.game.randomness import seed_of
+from saddle.game.refusals import Refused
 
 Draw = Callable[[int, int], Batch]  # (N, i) -> the i-th batch of N samples, or of as many as fill packs
 
@@ -174,9 +175,7 @@ def spectrum(
         ValueError: ``num_eigenvalues`` is below 1.
     """
     if num_eigenvalues < 1:
-        raise ValueError(
-            f"num_eigenvalues must be at least 1; got {num_eigenvalues}. Give it a whole number."
-        )
+        raise Refused(f"num_eigenvalues must be at least 1; got {num_eigenvalues}. Give it a whole number.")
     names = ("spectral_radius", "rotation", "smallest_real_part", "stable_step")
     try:
         at = game_gradient(game, players, [draws.train(num_samples, 0)], torch.float64)

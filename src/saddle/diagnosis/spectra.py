@@ -15,6 +15,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigs, svds
 from torch import Tensor
 
 from saddle.diagnosis.linearize import MAX_DENSE, Map, jacobian, products
+from saddle.game.refusals import Refused
 
 LOOSE = 0.1  # the tolerance at which a failed iteration is asked how far it came
 
@@ -175,7 +176,7 @@ def _default_tolerance(at: Map) -> float:
 
 def _must_fit(num: int, size: int, what: str) -> None:
     if not 1 <= num <= size - 2:
-        raise ValueError(
+        raise Refused(
             f"Arnoldi finds between 1 and n − 2 {what}; got {num} of n = {size}. Take the dense jacobian."
         )
 
@@ -242,7 +243,7 @@ def antisymmetric_share(at: Map, num_probes: int = 64, seed: int = 0) -> Estimat
         num_probes: at least 2; the error falls as its square root.
     """
     if num_probes < 2:
-        raise ValueError(f"a standard error needs at least 2 probes; got {num_probes}. Ask for more.")
+        raise Refused(f"a standard error needs at least 2 probes; got {num_probes}. Ask for more.")
     of_map, draw = products(at), torch.Generator().manual_seed(seed)
     turning, whole = [], []
     for _ in range(num_probes):

@@ -18,6 +18,7 @@ from saddle.dynamics.optimizers import UpdateRule
 from saddle.game.calculus import FUNCTIONAL
 from saddle.game.game import Batch, Game, Players
 from saddle.game.losses import Minimax, NonSaturating
+from saddle.game.refusals import Refused
 
 
 class Vanishing(NamedTuple):
@@ -53,7 +54,7 @@ def vanishing(
     Source: Arjovsky and Bottou 2017, arXiv:1701.04862, figures 2 and 3 and theorem 2.4.
     """
     if not steps or steps[0] < 0 or any(later <= sooner for sooner, later in pairwise(steps)):
-        raise ValueError(f"steps must ascend from 0 or above; got {list(steps)}. Sort them, without repeats.")
+        raise Refused(f"steps must ascend from 0 or above; got {list(steps)}. Sort them, without repeats.")
     training = replace(game, loss=NonSaturating())
     memory, rule_memory = dict(game.memory), rule.init(players.discriminator)
     rows = []
@@ -141,7 +142,7 @@ def gradient_noise(gradients: Tensor, tail_fraction: float = 0.01) -> GradientNo
         ValueError: fewer than 4 batches, no coordinate that changes, or fewer than 10 numbers in the tail.
     """
     if len(gradients) < 4:
-        raise ValueError(f"noise needs at least 4 batches to show; got {len(gradients)}. Draw more.")
+        raise Refused(f"noise needs at least 4 batches to show; got {len(gradients)}. Draw more.")
     centred = gradients - gradients.mean(0)
     variances = centred.square().mean(0)
     signal = gradients.mean(0).norm() / (centred.square().sum() / (len(gradients) - 1)).sqrt()
@@ -150,7 +151,7 @@ def gradient_noise(gradients: Tensor, tail_fraction: float = 0.01) -> GradientNo
     moving = (variances > 0) & (deviations > 0)
     num_tail = int(tail_fraction * int(moving.sum()) * len(gradients))
     if num_tail < 10:
-        raise ValueError(
+        raise Refused(
             f"a tail index needs at least 10 numbers in the tail; got {num_tail}, from {len(gradients)} "
             f"batches and {int(moving.sum())} coordinates that change. Draw more batches, or raise "
             "tail_fraction."

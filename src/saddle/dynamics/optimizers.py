@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from saddle.game.ranges import FRACTION, NOT_NEGATIVE, POSITIVE_OR_INFINITE, SIGNED_FRACTION, require
+from saddle.game.refusals import Refused
 
 
 class UpdateRule(Protocol):
@@ -146,7 +147,7 @@ class AdamW:
         self._adam  # noqa: B018  its own checks
         require("weight_decay", self.weight_decay, NOT_NEGATIVE)
         if not isinstance(self.lr * self.weight_decay, Tensor) and not self.lr * self.weight_decay < 1:
-            raise ValueError(
+            raise Refused(
                 f"lr times weight_decay must be below 1, or weights would change sign at each step; got "
                 f"{self.lr} times {self.weight_decay}. Make one of them smaller."
             )

@@ -12,6 +12,7 @@ from typing import Any
 
 from saddle.game.game import Players
 from saddle.game.ranges import COUNT, COUNT_OR_NONE, FRACTION_OR_ONE, require
+from saddle.game.refusals import Refused
 
 Schedule = Callable[[int], float]
 
@@ -85,7 +86,7 @@ def _require(num_steps: int, num_warmup_steps: int, final: float) -> None:
     require("num_warmup_steps", num_warmup_steps, COUNT_OR_NONE, "0 does not warm up.")
     require("a schedule's final factor", final, FRACTION_OR_ONE, "0 ends at rest.")
     if not num_warmup_steps < num_steps:
-        raise ValueError(
+        raise Refused(
             f"a schedule's num_warmup_steps must lie in [0, num_steps); got {num_warmup_steps} of "
             f"{num_steps}. Warm up for fewer steps."
         )

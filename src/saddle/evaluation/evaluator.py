@@ -17,6 +17,7 @@ from saddle.data.sampling import LatentLaw
 from saddle.features.files import cached
 from saddle.game.network import Network
 from saddle.game.randomness import generator
+from saddle.game.refusals import Refused
 from saddle.metrics.evidence import SAMPLES, Evidence, Judge, Source
 from saddle.metrics.protocol import Extraction, Fake, Protocol, Real
 from saddle.models.normalization import for_sampling
@@ -152,7 +153,7 @@ class Evaluator:
         self, samples: Tensor, held_out: Mapping[str, Tensor] | None = None, source: Source | None = None
     ) -> dict[str, float]:
         if self.real is None:
-            raise ValueError(
+            raise Refused(
                 "an evaluator must know the real features; got none. Call prepare(dataset, device)."
             )
         fake = {**self.features(samples), SAMPLES: samples}
@@ -189,7 +190,7 @@ def of_matrices(
     values: dict[str, float] = {}
     for layer, metrics in measures.items():
         if layer not in real or layer not in fake:
-            raise ValueError(
+            raise Refused(
                 f"{', '.join(metrics)} must have the layer {layer}; these features have {', '.join(real)}. "
                 "Leave it out, or choose features with that layer."
             )

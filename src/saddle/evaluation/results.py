@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from saddle.data.files import atomic_write
+from saddle.game.refusals import Refused
 from saddle.records.record import strict
 
 
@@ -69,9 +70,9 @@ def outputs(given: str | Sequence[str] | None) -> list[Path]:
     paths = [Path(name) for name in ([given] if isinstance(given, str) else given or [])]
     for path in paths:
         if not path.absolute().parent.is_dir():
-            raise ValueError(f"output must lie in an existing folder; got {path}. Make the folder first.")
+            raise Refused(f"output must lie in an existing folder; got {path}. Make the folder first.")
         if path.suffix.lower() not in WRITERS:
-            raise ValueError(
+            raise Refused(
                 f"output must end in {' or '.join(WRITERS)}; got {path}. Rename it, or list both: "
                 "output=[a.json,a.csv]."
             )

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from saddle.data.pixels import QUANTIZATION, from_uint8, to_uint8
+from saddle.game.refusals import Refused
 from saddle.metrics.protocol import Extraction
 from saddle.models.classifier import FEATURE_DIM, DigitClassifier
 
@@ -30,7 +31,7 @@ class PointFeatures:
     def __call__(self, samples: Tensor) -> dict[str, Tensor]:
         """(N, d) to {"points": (N, d)}."""
         if samples.ndim != 2:
-            raise ValueError(
+            raise Refused(
                 f"points must be a matrix (N, d); got shape {tuple(samples.shape)}. "
                 "Choose metrics=images for image data."
             )
@@ -62,7 +63,7 @@ class FlatFeatures:
     def __call__(self, samples: Tensor) -> dict[str, Tensor]:
         """(N, *event) to {"features": (N, d)}."""
         if samples.ndim < 2:
-            raise ValueError(f"samples must have a shape (N, *event); got {tuple(samples.shape)}.")
+            raise Refused(f"samples must have a shape (N, *event); got {tuple(samples.shape)}.")
         values = from_uint8(to_uint8(samples)) if samples.ndim == 4 else samples
         return {"features": values.detach().flatten(1)}
 
@@ -112,7 +113,7 @@ class ClassifierFeatures:
             ValueError: images of another shape than the weights were made for, or not finite.
         """
         if samples.shape[1:] != self.image_shape:
-            raise ValueError(
+            raise Refused(
                 f"the classifier {self.name} must see images of shape {self.image_shape}; got "
                 f"{tuple(samples.shape[1:])}. Choose the metrics that belong to this data."
             )
@@ -159,7 +160,7 @@ def _classifier(weights: str) -> tuple[DigitClassifier, str, int]:
     if not resource.is_file():
         shipped = (entry.name for entry in folder.iterdir() if entry.name.endswith(".safetensors"))
         known = sorted(name.removesuffix(".safetensors") for name in shipped)
-        raise ValueError(
+        raise Refused(
             f"weights must be one of {', '.join(known)}; got {weights!r}. "
             "Train others with scripts/train_classifier.py."
         )

@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from saddle.data.files import atomic_write, cache_folder
+from saddle.game.refusals import Refused
 from saddle.metrics.protocol import Extraction, Real, real_fingerprint
 
 FORMAT = "1"
@@ -56,14 +57,14 @@ def read(path: Path) -> FeatureFile:
             metadata = stored.metadata() or {}
             features = {role: stored.get_tensor(role) for role in stored.keys()}  # noqa: SIM118
         if metadata.get("saddle_features") != FORMAT:
-            raise ValueError(f"its metadata is {sorted(metadata)}")
+            raise Refused(f"its metadata is {sorted(metadata)}")
         if metadata["sha256"] != _digest(features):
-            raise ValueError("its bytes are not those that were written")
+            raise Refused("its bytes are not those that were written")
         extraction = Extraction(**json.loads(metadata["extraction"]))
         return FeatureFile(features, extraction, json.loads(metadata["side"]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        raise ValueError(
+        raise Refused(
             f"a feature file must be a whole one of Saddle's format {FORMAT}; {path} is not ({why}). "
             "Make it again with save_features=FOLDER."
         ) from error

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from saddle.data.pixels import QUANTIZATION, to_uint8
+from saddle.game.refusals import Refused
 from saddle.metrics.protocol import Extraction
 
 
@@ -96,7 +97,7 @@ class NetworkFeatures:
             ValueError: no images, not finite, or an answer that has no such layer or not N rows.
         """
         if samples.ndim != 4 or samples.shape[1] not in (1, 3):
-            raise ValueError(
+            raise Refused(
                 f"{self.name} must see images (N, 1 or 3, H, W); got shape {tuple(samples.shape)}. "
                 "Choose features=identity for points."
             )
@@ -116,7 +117,7 @@ class NetworkFeatures:
         if not isinstance(layer, Tensor) or layer.ndim < 2 or len(layer) != num:
             what = sorted(map(str, answer)) if isinstance(answer, Mapping) else type(answer).__name__
             shape = f" of shape {tuple(layer.shape)}" if isinstance(layer, Tensor) else ""
-            raise ValueError(
+            raise Refused(
                 f"{self.name} must answer {num} images with a layer {key} of {num} rows; got {what}{shape}. "
                 "Set features.layers.features to the name or number of a layer, or null."
             )
@@ -183,7 +184,7 @@ def torchscript(
         ValueError: the file is missing or no TorchScript.
     """
     if weights is None:
-        raise ValueError("features=torchscript must be given a file; got none. Say features.weights=FILE.")
+        raise Refused("features=torchscript must be given a file; got none. Say features.weights=FILE.")
     path = _given(weights)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own notes that TorchScript has a successor
@@ -191,7 +192,7 @@ def torchscript(
             network = torch.jit.load(path, map_location="cpu")
         except (RuntimeError, ValueError) as error:
             why = (str(error).strip().splitlines() or ["unreadable"])[0][:120]
-            raise ValueError(
+            raise Refused(
                 f"features.weights must be a TorchScript file; {path} cannot be read ({why}). "
                 "Write it with torch.jit.save."
             ) from error
@@ -294,7 +295,7 @@ def dinov2(variant: str, weights: str | None = None, batch_size: int = 50) -> Ne
     code = f"the code of github.com/facebookresearch/dinov2 at {hub}/facebookresearch_dinov2_main"
     where = f"put it at {file} and {code}"
     if weights is not None:
-        raise ValueError(
+        raise Refused(
             f"features=dinov2 must find its weights by torch.hub; got weights={weights}. Leave it out "
             f"and {where}."
         )
@@ -302,7 +303,7 @@ def dinov2(variant: str, weights: str | None = None, batch_size: int = 50) -> Ne
         network = source.FeatureExtractorDinoV2(variant, ["dinov2"])
     except Exception as error:  # whatever torch.hub and the code it fetches may raise
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
+        raise Refused(
             f"features=dinov2 must have {file.name}; got none ({why[:120]}). Download {url} and {where}."
         ) from error
     return NetworkFeatures(
@@ -322,14 +323,14 @@ def _from_torch_fidelity(
     layers = {role: str(layer) for role, layer in layers.items()}  # YAML reads 2048 as a number
     for layer in layers.values():
         if layer not in provided:
-            raise ValueError(
+            raise Refused(
                 f"a layer of {name} must be one of {', '.join(provided)}; got {layer}. Choose one of them."
             )
     try:
         network = make(name, [*dict.fromkeys(layers.values())], feature_extractor_weights_path=str(path))
     except (RuntimeError, KeyError, AttributeError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        raise ValueError(
+        raise Refused(
             f"features.weights must be the weights of {name}; {path} does not fit ({why}). "
             "Give another file, or null to download them."
         ) from error
@@ -356,7 +357,7 @@ def _weights(
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), hash_prefix=digest)
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
-        raise ValueError(
+        raise Refused(
             f"features={choice} must have its weights {path.name}; they are not at {path.parent} and "
             "cannot be "
             f"downloaded ({error}). Fetch {url} where there is a network and put the file at {path}, or say "
@@ -368,7 +369,7 @@ def _weights(
 def _given(weights: str) -> Path:
     path = Path(weights).expanduser()
     if not path.is_file():
-        raise ValueError(
+        raise Refused(
             f"features.weights must be a file; there is no {path}. Give its path, or null to download it."
         )
     return path
@@ -379,12 +380,12 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, LookupError, ValueError, pickle.UnpicklingError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        raise ValueError(
+        raise Refused(
             f"features.weights must be a file of tensors alone; {path} cannot be read as one ({why}). "
             "Give a state dict saved by torch.save."
         ) from error
     if not isinstance(content, Mapping):
-        raise ValueError(
+        raise Refused(
             f"features.weights must hold a state dict; {path} holds {type(content).__name__}. Give "
             "another file."
         )
@@ -393,7 +394,7 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
 
 def _must_be_one_of(variant: str, known: Mapping[str, object]) -> None:
     if variant not in known:
-        raise ValueError(
+        raise Refused(
             f"features.variant must be one of {', '.join(known)}; got {variant}. Choose one of them."
         )
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.func import grad, vjp
 
+from saddle.game.refusals import Refused
+
 Logs = dict[str, Tensor]  # name -> detached scalar
 Function = Callable[[Tensor], Tensor]
 LossFunction = Callable[[Tensor], tuple[Tensor, Logs]]
@@ -101,7 +103,7 @@ class BoundDiscriminator:
     def _one_per_sample(self, samples: Tensor) -> Tensor:
         logits = self._function(samples)
         if logits.shape != samples.shape[:1]:
-            raise ValueError(
+            raise Refused(
                 f"discriminator must return one logit per sample, shape {tuple(samples.shape[:1])}; "
                 f"got {tuple(logits.shape)}. End the network with .squeeze(-1) or .flatten()."
             )

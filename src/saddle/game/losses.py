@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saddle.game.ranges import FINITE, POSITIVE_FRACTION_OR_ONE, require
+from saddle.game.refusals import Refused
 
 
 def softplus(logits: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ class LeastSquares:
         require("fake_target", self.fake_target, FINITE, "0 is usual.")
         targets = self.real_target, self.fake_target
         if not any(isinstance(target, Tensor) for target in targets) and targets[0] == targets[1]:
-            raise ValueError(
+            raise Refused(
                 f"real_target and fake_target must differ, or there is no game; got {self.real_target} for "
                 "both. 1 and 0 are usual."
             )
@@ -173,7 +174,7 @@ Form = Callable[[Tensor], Tensor]
 
 def _real_logits(real_logits: Tensor | None) -> Tensor:
     if real_logits is None:
-        raise ValueError(
+        raise Refused(
             "a relativistic generator loss must be given real_logits; got None. "
             "Pass D's logits on real samples."
         )

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
 
+from saddle.game.refusals import Refused
+
 Held = TypeVar("Held")
 
 
@@ -30,13 +32,13 @@ class Network:
     def __post_init__(self) -> None:
         for name, layer in self.module.named_modules():
             if getattr(layer, "track_running_stats", False):
-                raise ValueError(
+                raise Refused(
                     f"a player must have no memory between calls; its layer {name!r} is "
                     f"{type(layer).__name__} with running statistics. Build it with "
                     "track_running_stats=False: standing statistics are measured before sampling."
                 )
             if isinstance(layer, _DropoutNd | nn.RReLU):
-                raise ValueError(
+                raise Refused(
                     f"a player must draw no random number itself; its layer {name!r} is "
                     f"{type(layer).__name__}. Use saddle.models.dropout.Dropout, which is given its numbers."
                 )

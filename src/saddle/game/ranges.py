@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from saddle.game.refusals import Refused
+
 
 class Range(NamedTuple):
     """Which numbers may be given. None of them lets NaN in."""
@@ -52,9 +54,9 @@ def require(name: str, value: Any, within: Range, instead: str = "Choose a value
     if isinstance(value, Tensor):
         return
     if not isinstance(value, Real) or isinstance(value, bool):
-        raise ValueError(f"{name} must {within.words}; got {value!r}, which is no number. {instead}")
+        raise Refused(f"{name} must {within.words}; got {value!r}, which is no number. {instead}")
     if not within.holds(value):
-        raise ValueError(f"{name} must {within.words}; got {value}. {instead}")
+        raise Refused(f"{name} must {within.words}; got {value}. {instead}")
 
 
 def require_sizes(name: str, sizes: Any, instead: str) -> None:
@@ -65,4 +67,4 @@ def require_sizes(name: str, sizes: Any, instead: str) -> None:
     """
     if not isinstance(sizes, Sequence) or not all(is_whole(size, 1) for size in sizes):
         shown = list(sizes) if isinstance(sizes, Sequence) and not isinstance(sizes, str) else sizes
-        raise ValueError(f"{name} must be a list of whole numbers of at least 1; got {shown!r}. {instead}")
+        raise Refused(f"{name} must be a list of whole numbers of at least 1; got {shown!r}. {instead}")

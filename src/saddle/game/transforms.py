@@ -22,6 +22,7 @@ from saddle.game.ranges import (
     SWITCH,
     require,
 )
+from saddle.game.refusals import Refused
 
 
 def gaussian(uniform: Tensor) -> Tensor:
@@ -93,7 +94,7 @@ def augment(
     Source: Zhao et al. 2020, arXiv:2006.10738, and the authors' code (color 1, translation 1/8, cutout 1/2).
     """
     if images.ndim != 4:
-        raise ValueError(
+        raise Refused(
             f"ada and diffaugment must be given images (N, C, H, W); got samples {tuple(images.shape)}. Take "
             "transform=[instance_noise], which adds noise to samples of any kind, or data of images."
         )

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from saddle.game.refusals import Refused
 from saddle.metrics import frechet, generators, memorization, vendi
 
 SAMPLES = "samples"  # the layer that is no layer: samples as they are
@@ -64,12 +65,12 @@ def must_have(judges: Mapping[str, Judge], has_held_out: bool, has_source: bool)
     """
     for name, judge in judges.items():
         if judge.needs_held_out and not has_held_out:
-            raise ValueError(
+            raise Refused(
                 f"{name} must have real samples that the generator has not seen; got none. "
                 f"Say held_out=SAMPLES, or leave {name} out."
             )
         if judge.needs_source and not has_source:
-            raise ValueError(
+            raise Refused(
                 f"{name} must have the generator itself; got samples alone. "
                 f"Give a run or a checkpoint as fake, or leave {name} out."
             )
@@ -198,7 +199,7 @@ class PathLength:
 
 def _of(layers: Layers, layer: str) -> Tensor:
     if layer not in layers:
-        raise ValueError(
+        raise Refused(
             f"this metric must have the layer {layer}; these features have {', '.join(layers)}. "
             "Leave it out, or choose features with that layer."
         )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from saddle.game.randomness import generator
+from saddle.game.refusals import Refused
 from saddle.metrics.matrices import class_labels, comparable, gram, mean
 
 ENOUGH = 5  # samples a feature: below, the bias at equal distributions is above 5 % of the total variance
@@ -95,7 +96,7 @@ def fid_infinity(
     real, fake = comparable(real, fake, at_least=2)
     smallest = round(smallest_fraction * len(fake))
     if num_points < 3 or smallest < 2 or smallest >= len(fake):
-        raise ValueError(
+        raise Refused(
             "a line must go through at least 3 different sizes of at least 2 samples; got "
             f"{num_points} sizes from {smallest} to {len(fake)}. Evaluate more samples."
         )
@@ -148,7 +149,7 @@ def class_fid(real: Tensor, fake: Tensor, *, real_classes: Tensor, fake_classes:
             warn_of_bias(a.num, b.num, real.shape[1])
             values.append(frechet_distance(a.mean, a.covariance, b.mean, b.covariance))
     if not values:
-        raise ValueError(
+        raise Refused(
             f"some class must have two real and two fake samples; got none of {len(classes)}. "
             "Evaluate more samples."
         )

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import jacfwd, vmap
 
 from saddle.game import randomness
+from saddle.game.refusals import Refused
 
 Map = Callable[[Tensor], Tensor]
 
@@ -82,7 +83,7 @@ def path_length(
     Source: Karras et al. 2019, arXiv:1812.04948, eq. 2.
     """
     if len(latents) < 4 or len(latents) % 2:
-        raise ValueError(
+        raise Refused(
             f"paths must have two ends each and be at least two; got {len(latents)} latents. "
             "Give an even number."
         )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from saddle.data.pixels import from_uint8, to_uint8
 from saddle.game.randomness import generator
+from saddle.game.refusals import Refused
 
 PairDistance = Callable[[Tensor, Tensor], Tensor]
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, sec. 3.2
@@ -44,7 +45,7 @@ def ms_ssim_diversity(real: Tensor, fake: Tensor, *, num_pairs: int = 500, seed:
     side = min(fake.shape[-2:])
     scales = next((n for n in range(5, 0, -1) if side // max(1, n - 1) ** 2 > 10), 0)
     if not scales:
-        raise ValueError(
+        raise Refused(
             f"images must have sides of at least 11 for a window of 11; got {tuple(fake.shape[-2:])}. "
             "Resize them."
         )
@@ -96,10 +97,10 @@ def lpips(network: str, device: torch.device) -> PairDistance:
         "squeeze": "squeezenet1_1-b8a52dc0.pth",
     }
     if network not in files:
-        raise ValueError(f"network must be one of {', '.join(files)}; got {network!r}. Choose one of them.")
+        raise Refused(f"network must be one of {', '.join(files)}; got {network!r}. Choose one of them.")
     path = Path(torch.hub.get_dir()) / "checkpoints" / files[network]
     if not path.is_file():
-        raise ValueError(
+        raise Refused(
             f"LPIPS must have the weights of its network; found no {path}. Download "
             f"https://download.pytorch.org/models/{path.name} to there, or leave LPIPS out."
         )
@@ -142,7 +143,7 @@ def mean_over_pairs(
 
 def _images(fake: Tensor) -> Tensor:
     if fake.ndim != 4 or fake.shape[1] not in (1, 3) or len(fake) < 2:
-        raise ValueError(
+        raise Refused(
             "images must be at least two of shape (C, H, W), C 1 or 3; got shape "
             f"{tuple(fake.shape)}. Give (N, C, H, W)."
         )

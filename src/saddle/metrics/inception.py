@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saddle.game.refusals import Refused
 from saddle.metrics.matrices import feature_matrices
 
 
@@ -34,7 +35,7 @@ def inception_score(
     """
     _, fake = feature_matrices(real, fake)
     if not 1 <= num_splits <= len(fake):
-        raise ValueError(
+        raise Refused(
             f"num_splits must be between 1 and the number of fakes, {len(fake)}; got {num_splits}. "
             "Evaluate more samples, or split less."
         )

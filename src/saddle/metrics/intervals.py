@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from saddle.game.randomness import generator
+from saddle.game.refusals import Refused
 from saddle.metrics.frechet import FewSamples
 
 Metric = Callable[[Tensor, Tensor], float | Mapping[str, float]]
@@ -56,7 +57,7 @@ def intervals(
         ValueError: fewer than two halves, a level outside (0, 1); or as the metric on half of the rows.
     """
     if num_halves < 2 or not 0 < level < 1:
-        raise ValueError(
+        raise Refused(
             f"num_halves must be at least 2 and level in (0, 1); got {num_halves} and {level}. "
             "Try 100 and 0.95."
         )

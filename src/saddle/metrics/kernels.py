@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saddle.game.refusals import Refused
 from saddle.metrics.distances import squared_distances
 from saddle.metrics.matrices import feature_matrices
 
@@ -120,13 +121,13 @@ def gaussian_mmd(real: Tensor, fake: Tensor, *, bandwidths: Sequence[float], blo
     """
     real, fake = feature_matrices(real, fake, at_least=2)
     if not bandwidths or min(bandwidths) <= 0:
-        raise ValueError(
+        raise Refused(
             f"bandwidths must be positive numbers, at least one; got {list(bandwidths)}. Try [0.05, 1]."
         )
     centre = real.mean(0)
     scale = (real - centre).square().mean().sqrt()
     if not float(scale) > 0:
-        raise ValueError(
+        raise Refused(
             "real samples must differ, for bandwidths are in units of their spread; got equal ones."
         )
     kernel = _gaussians(bandwidths)

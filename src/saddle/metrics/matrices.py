@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from saddle.game.refusals import Refused
+
 
 def comparable(real: Tensor, fake: Tensor, at_least: int = 1) -> tuple[Tensor, Tensor]:
     """Both matrices as they are, once they are known to be comparable.
@@ -16,20 +18,20 @@ def comparable(real: Tensor, fake: Tensor, at_least: int = 1) -> tuple[Tensor, T
         ValueError: not two matrices of one width, too few rows, or a value that is NaN or infinite.
     """
     if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
-        raise ValueError(
+        raise Refused(
             "real and fake features must be matrices (N, d) and (M, d) of one width; got shapes "
             f"{tuple(real.shape)} and {tuple(fake.shape)}. Take both from the same layer of one extractor."
         )
     for side, features in (("real", real), ("fake", fake)):
         if len(features) < at_least:
-            raise ValueError(
+            raise Refused(
                 f"{side} features must have at least {at_least} rows for this metric; got {len(features)}. "
                 "Evaluate more samples."
             )
         # the extremes tell, at a tenth of the time: NaN is the least and the largest of what holds one
         if features.numel() and not all(bool(torch.isfinite(value)) for value in torch.aminmax(features)):
             bad = int((~torch.isfinite(features).all(dim=1)).sum())
-            raise ValueError(
+            raise Refused(
                 f"{side} features must be finite; got NaN or infinity in {bad} of {len(features)} rows. "
                 "The generator or the feature network has diverged."
             )
@@ -68,7 +70,7 @@ def class_labels(classes: Tensor, features: Tensor, side: str) -> Tensor:
         ValueError: not one integer for each row of ``features``.
     """
     if classes.shape != features.shape[:1] or classes.is_floating_point():
-        raise ValueError(
+        raise Refused(
             f"{side} classes must be one integer for each of {len(features)} rows; got shape "
             f"{tuple(classes.shape)} of {classes.dtype}. Give labels, not logits: logits.argmax(1)."
         )

@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor
 
+from saddle.game.refusals import Refused
 from saddle.metrics.distances import kth_nearest, pairs_within
 from saddle.metrics.matrices import comparable
 
@@ -31,7 +32,7 @@ def authenticity(real: Tensor, fake: Tensor, *, block_size: int = 256) -> float:
     """
     real, fake = comparable(real, fake)
     if len(real) < 2:
-        raise ValueError(
+        raise Refused(
             "real features must have at least 2 rows for this metric; got 1. Give the training set."
         )
     own = kth_nearest(real, None, (1,), block_size=block_size)[0][:, 0]
@@ -106,7 +107,7 @@ def birthday_support(
     """
     real, fake = comparable(real, fake, at_least=2)
     if not 0 <= quantile <= 1:
-        raise ValueError(f"quantile must lie in [0, 1]; got {quantile}. Try 0.01.")
+        raise Refused(f"quantile must lie in [0, 1]; got {quantile}. Try 0.01.")
     threshold = kth_nearest(real, None, (1,), block_size=block_size)[0][:, 0].quantile(quantile)
     nowhere = torch.full((len(fake),), -1.0, dtype=torch.float64, device=fake.device)
     radii = threshold.expand(len(fake))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from saddle.data.points import Mixture
+from saddle.game.refusals import Refused
 from saddle.metrics.matrices import feature_matrices
 
 
@@ -118,7 +119,7 @@ def class_modes(real: Tensor, fake: Tensor) -> dict[str, float]:
     real_counts, fake_counts = (x.argmax(dim=1).bincount(minlength=x.shape[1]) for x in (real, fake))
     if not bool((real_counts > 0).all()):
         missing = (real_counts == 0).nonzero().flatten().tolist()
-        raise ValueError(
+        raise Refused(
             f"every class must occur among the real images, or KL is infinite; got none of {missing}. "
             "Evaluate against more real images, or use a classifier of this data."
         )
@@ -132,7 +133,7 @@ def _nearest_center(fake: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     """Distance to the nearest center and which it is, (M,) each."""
     centers = mixture.centers.to(fake)
     if centers.shape[1] != fake.shape[1]:
-        raise ValueError(
+        raise Refused(
             f"points must have the mixture's dimension {centers.shape[1]}; got {fake.shape[1]}. "
             "Choose the model's output to match the data."
         )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from saddle.game.refusals import Refused
 from saddle.metrics.distances import kth_nearest, pairs_within
 from saddle.metrics.matrices import comparable
 
@@ -129,7 +130,7 @@ def _share(chosen: Tensor) -> float:
 
 def _checked(real: Tensor, fake: Tensor, smallest: int, largest: int | None = None) -> tuple[Tensor, Tensor]:
     if smallest < 1:
-        raise ValueError(f"k must be at least 1; got {smallest}. The papers use 3 and 5.")
+        raise Refused(f"k must be at least 1; got {smallest}. The papers use 3 and 5.")
     return comparable(real, fake, at_least=1 + (largest or smallest))
 
 

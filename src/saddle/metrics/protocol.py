@@ -19,6 +19,8 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from saddle.game.refusals import Refused
+
 LENGTH = 10  # hexadecimal digits of a fingerprint: 2⁴⁰ values, no collision among any runs one can make
 UNKNOWN = "unknown"  # of samples that come as files
 VERSIONS = ("saddle-gan", "torch", "torchvision", "torch-fidelity", "numpy", "pillow")  # that touch features
@@ -174,7 +176,7 @@ def must_be_comparable(
     found = ", ".join(f"{fingerprint} ({len(members)})" for fingerprint, members in groups.items())
     if across_protocols:
         return f"These numbers are of {len(groups)} protocols and do not compare: {found}. {what}."
-    raise ValueError(
+    raise Refused(
         f"numbers to be ranked must share one protocol; got {len(groups)}: {found}. They differ in {what}. "
         "Evaluate them alike, or say across_protocols=true to rank them all the same."
     )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from saddle.game.refusals import Refused
 from saddle.metrics.frechet import frechet_distance, warn_of_bias
 
 Extractor = Callable[[Tensor], Tensor]
@@ -122,7 +123,7 @@ class StreamingFrechet(Metric):
         """Take in a batch (B, *event) of one side."""
         found = _extract(self._features[0], samples).to(torch.float64)
         if not bool(torch.isfinite(found).all()):
-            raise ValueError(
+            raise Refused(
                 "features must be finite; got NaN or infinity. "
                 "The generator or the feature network has diverged."
             )
@@ -159,7 +160,7 @@ def _extract(features: Extractor, samples: Tensor) -> Tensor:
 
 def _must_have_seen(num: int, side: str) -> None:
     if num < 1:
-        raise ValueError(
+        raise Refused(
             f"the {side} side must have been seen before a metric is computed; got too few samples. "
             f"Call update(samples, real={side == 'real'}) first."
         )

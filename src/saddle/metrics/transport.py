@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from saddle.game.randomness import generator
+from saddle.game.refusals import Refused
 from saddle.metrics.distances import squared_distances
 from saddle.metrics.matrices import feature_matrices
 
@@ -32,7 +33,7 @@ def sliced_wasserstein(real: Tensor, fake: Tensor, *, num_projections: int = 256
     """
     real, fake = feature_matrices(real, fake)
     if num_projections < 1:
-        raise ValueError(f"num_projections must be at least 1; got {num_projections}. Try 256.")
+        raise Refused(f"num_projections must be at least 1; got {num_projections}. Try 256.")
     random = generator(seed, "sliced_wasserstein")
     directions = torch.randn(real.shape[1], num_projections, generator=random, dtype=torch.float64)
     directions = (directions / directions.norm(dim=0)).to(real.device)
@@ -67,7 +68,7 @@ def exact_wasserstein(real: Tensor, fake: Tensor) -> float:
     real, fake = feature_matrices(real, fake)
     num = min(len(real), len(fake))
     if num > LARGEST:
-        raise ValueError(
+        raise Refused(
             f"an exact assignment must be of at most {LARGEST} samples a side; got {num}. "
             "Give fewer, or use sliced_wasserstein."
         )

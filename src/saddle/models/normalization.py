@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import weight_norm
 
 from saddle.game.network import Network
+from saddle.game.refusals import Refused
 
 
 class Normalization(NamedTuple):
@@ -34,7 +35,7 @@ class BatchNorm(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:
-            raise ValueError(
+            raise Refused(
                 f"BatchNorm needs inputs (N, C) or (N, C, ...); got shape {tuple(input.shape)}. Add the axis."
             )
 
@@ -51,7 +52,7 @@ class InstanceNorm(nn.GroupNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         if prod(input.shape[2:]) < 2:
-            raise ValueError(
+            raise Refused(
                 "instance normalization must see feature maps (N, C, ...) of at least two places; got "
                 f"{tuple(input.shape)}, one number a feature, which it would make 0. Take layer or group."
             )

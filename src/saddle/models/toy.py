@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from saddle.game.ranges import FINITE, require
+from saddle.game.refusals import Refused
 
 Numbers = float | Sequence[float] | Sequence[Sequence[float]] | Tensor
 
@@ -23,11 +24,11 @@ def _finite(name: str, given: Numbers) -> Tensor:
     try:
         values = given if isinstance(given, Tensor) else torch.tensor(given)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
+        raise Refused(
             f"{name} must be a number or a list of numbers, rows of equal length; got {given!r}. Give such."
         ) from error
     if not values.isfinite().all():
-        raise ValueError(f"{name} must be finite; got {values.tolist()}. Choose other numbers.")
+        raise Refused(f"{name} must be finite; got {values.tolist()}. Choose other numbers.")
     return values
 
 
@@ -88,7 +89,7 @@ class Bilinear(nn.Module):
         self.psi = _parameter("psi", psi)
         given = _finite("matrix", matrix)
         if given.ndim != 2 or given.shape[:1] != self.psi.shape:
-            raise ValueError(
+            raise Refused(
                 f"matrix must have a row for each of psi's {tuple(self.psi.shape)} numbers; got shape "
                 f"{tuple(given.shape)}. Give a list of rows, each as long as a point."
             )

@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from saddle.data.files import atomic_write
 from saddle.game.game import Game
+from saddle.game.refusals import Refused
 from saddle.rounds.execution import TrainingState
 
 FORMAT = 1
@@ -59,7 +60,7 @@ def load(path: Path, like: TrainingState, owner: str = "") -> Checkpoint:
     """
     content = _read(path)
     if content["owner"] != owner:
-        raise ValueError(
+        raise Refused(
             f"a checkpoint must belong to the run; {path} was written by run {content['owner']!r}, this is "
             f"run {owner!r}. Put the run's own checkpoint back."
         )
@@ -67,7 +68,7 @@ def load(path: Path, like: TrainingState, owner: str = "") -> Checkpoint:
     expected, structure = pytree.tree_flatten(like)
     shapes, wanted = [leaf.shape for leaf in leaves], [leaf.shape for leaf in expected]
     if shapes != wanted or content["names"] != _names(like):
-        raise ValueError(
+        raise Refused(
             f"a checkpoint must fit the run's networks, optimizers and dynamics; {path} holds "
             f"{len(shapes)} tensors with {sum(map(torch.Size.numel, shapes)):,} numbers, the run "
             f"{len(wanted)} with {sum(map(torch.Size.numel, wanted)):,}. Take the run's own checkpoint."
@@ -83,7 +84,7 @@ def _names(state: TrainingState) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ValueError(
+        raise Refused(
             f"a checkpoint must exist to be loaded; there is no {path}. "
             "Give another run directory, or train first."
         )
@@ -91,13 +92,13 @@ def _read(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, LookupError, ValueError, pickle.UnpicklingError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise ValueError(
+        raise Refused(
             f"a checkpoint must be a whole file written by Saddle; {path} cannot be read ({why}). "
             "Use another checkpoint of the run."
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= KEYS:
         found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(
+        raise Refused(
             f"a checkpoint must be of Saddle's format {FORMAT}; {path} holds {found}. "
             "Resume with a checkpoint that this version wrote."
         )

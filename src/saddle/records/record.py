@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from saddle.data.files import atomic_write
 from saddle.diagnosis.verdict import verdict
+from saddle.game.refusals import Refused
 
 HEADER = b"step,name,value\n"
 STATUSES = ("running", "finished", "interrupted", "diverged", "failed")
@@ -115,13 +116,13 @@ class Record:
                 whole number.
         """
         if not isinstance(step, int) or step < 0:
-            raise ValueError(
+            raise Refused(
                 f"a row's step must be a whole number of generator steps, 0 or more; got {step!r}. Pass our "
                 "own clock."
             )
         for name in values:
             if not re.fullmatch(r"[\w.@/+-]+", name, re.ASCII) or name.startswith("time/"):
-                raise ValueError(
+                raise Refused(
                     f"a row's name must be letters, digits and _ . @ / + -, and not under time/ (seconds "
                     f"would make two equal runs differ); got {name!r}. Rename it, or put a time into the "
                     "summary."
@@ -162,7 +163,7 @@ class Record:
                 step, name, value = line.decode().split(",")
                 rows.append(Row(int(step), name, float(value)))
             except ValueError:
-                raise ValueError(
+                raise Refused(
                     f"each line of {self.metrics} must be step,name,value; line {number} is {line!r}. "
                     "Resume the run (which truncates), or remove the line."
                 ) from None
@@ -203,7 +204,7 @@ class Record:
             What was written: strict JSON, where a number that is not finite is null.
         """
         if status not in STATUSES:
-            raise ValueError(
+            raise Refused(
                 f"a run's status must be one of {', '.join(STATUSES)}; got {status!r}. Choose one of them."
             )
         found = self.series()
@@ -242,7 +243,7 @@ def create(directory: Path, config: str, provenance: Mapping[str, Any]) -> Recor
     parts = (record.config, record.provenance, record.metrics, record.summary, record.checkpoint("last"))
     held = [path.name for path in parts if path.exists()]
     if held:
-        raise ValueError(
+        raise Refused(
             f"a new run must have a directory to itself; {record.directory} already holds {', '.join(held)}. "
             "Resume that run, choose another directory, or delete this one."
         )
@@ -265,7 +266,7 @@ def open_record(directory: Path) -> Record:
     record = Record(Path(directory))
     must = "a run directory must hold config.yaml, provenance.json, metrics.csv and summary.json"
     if not record.directory.is_dir():
-        raise ValueError(
+        raise Refused(
             f"{must}; {record.directory} is not a directory. Give the directory that training printed."
         )
     missing = [
@@ -274,7 +275,7 @@ def open_record(directory: Path) -> Record:
         if not path.is_file()
     ]
     if missing:
-        raise ValueError(
+        raise Refused(
             f"{must}; {record.directory} lacks {', '.join(missing)}. Give another directory, or, if a run "
             "was killed here before its first step, delete it and train again."
         )
@@ -282,7 +283,7 @@ def open_record(directory: Path) -> Record:
     record.read_provenance()
     _whole_lines(record.metrics)
     if found != FORMAT:
-        raise ValueError(
+        raise Refused(
             f"{record.summary} must have format {FORMAT}; got {found!r}. Read it with the saddle-gan that "
             "wrote it."
         )
@@ -393,7 +394,7 @@ def _whole_lines(path: Path) -> list[bytes]:
     """Header and rows, each with its newline; what follows the last newline was torn by a kill."""
     lines = path.read_bytes().splitlines(keepends=True)
     if not lines or lines[0] != HEADER:
-        raise ValueError(
+        raise Refused(
             f"{path} must begin with {HEADER!r}; got {lines[:1]!r}. Give the directory of a Saddle run."
         )
     return lines if lines[-1].endswith(b"\n") else lines[:-1]
@@ -407,11 +408,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(
+        raise Refused(
             f"{path} must be JSON; {error}. Restore it, or delete the run and train again."
         ) from None
     if not isinstance(value, dict):
-        raise ValueError(
+        raise Refused(
             f"{path} must hold a JSON object; got {type(value).__name__}. Give the directory of a Saddle run."
         )
     return value

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from saddle.diagnosis.verdict import COUNTS, FRACTIONS, QUALITY
+from saddle.game.refusals import Refused
 from saddle.metrics.protocol import identities, must_be_comparable
 from saddle.records.questions import as_text, flatten, labels, words
 from saddle.reports.blocks import Block, Group
@@ -54,7 +55,7 @@ class Comparison:
             return f"last/{bare}"
         columns = dict.fromkeys(column for block in self.blocks for column in block.columns)
         if name not in columns:
-            raise ValueError(
+            raise Refused(
                 f"x, y and columns must be columns: {', '.join(columns)}; got {name}. Choose among those."
             )
         return name
@@ -87,13 +88,13 @@ def compare(
     """
     if not selection.runs:
         why = "".join(f"\n  {name}: {reason}" for name, reason in list(selection.unreadable.items())[:5])
-        raise ValueError(
+        raise Refused(
             f"a comparison must have runs that can be read; got {len(selection.unreadable)} that cannot.{why}"
             "\nName other folders, or restore these."
         )
     known_metrics = dict.fromkeys(name for run in selection.runs for name in run.metrics)
     if strange := [name for name in metrics if name not in known_metrics]:
-        raise ValueError(
+        raise Refused(
             f"metric must be one that the runs measured: {', '.join(known_metrics) or 'there is none'}; "
             f"got {', '.join(strange)}. Choose among those."
         )
@@ -153,7 +154,7 @@ def compare(
         }
         blocks.append(_block(protocol, named.keys, common, groups, metrics, baseline, seed))
     if baseline and not any(block.chosen_baseline for block in blocks):
-        raise ValueError(
+        raise Refused(
             f"baseline must be words that one group alone has; got {baseline}. "
             f"The groups are: {'; '.join(group.label for block in blocks for group in block.groups)}."
         )

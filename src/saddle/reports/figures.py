@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from saddle.game.refusals import Refused
 from saddle.reports.blocks import Block
 from saddle.reports.curves import LOG_RATIO
 from saddle.reports.geometry import curve_lines, pareto_dots, profile_lines
@@ -55,7 +56,7 @@ def scatter(block: Block, x: str, y: str) -> Figure:
     """
     for side, name in (("x", x), ("y", y)):
         if name not in block.columns:
-            raise ValueError(
+            raise Refused(
                 f"{side} must be a column: {', '.join(block.columns)}; got {name}. Choose among those."
             )
     rows: list[list[tuple[float | None, float | None]]] = [[] for _ in block.groups]

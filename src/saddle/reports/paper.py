@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
+from saddle.game.refusals import Refused
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#9a9a9a"  # of what lies behind: fields, grids, regions
@@ -48,7 +50,7 @@ def new_figure(width: float, height: float) -> Figure:
         ValueError: a width that no page has.
     """
     if not NARROWEST <= width <= WIDEST:
-        raise ValueError(
+        raise Refused(
             f"width must lie between {NARROWEST:g} and {WIDEST:g} inches; got {width:g}. One column of a "
             "paper is 3.35, two are 6.9."
         )

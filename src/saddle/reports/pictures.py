@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from saddle.data.pixels import to_uint8
+from saddle.game.refusals import Refused
 
 CELL = 84  # pixels: images smaller than this are enlarged by a whole factor, 3 for 28x28 digits
 MARGIN = 2  # pixels between images
@@ -44,7 +45,7 @@ def image_grid(images: Tensor, num_columns: int | None = None) -> bytes:
         ValueError: another shape; a value that is not finite.
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise ValueError(
+        raise Refused(
             f"a grid needs images of shape (N, C, H, W) with N > 0 and C 1 or 3; got {tuple(images.shape)}. "
             "Draw points with points_picture."
         )
@@ -88,7 +89,7 @@ def points_picture(real: Tensor, generated: Tensor | None = None) -> bytes:
     """
     for name, points in (("real", real), ("generated", generated)):
         if points is not None and (points.ndim != 2 or points.shape[1] != 2 or len(points) == 0):
-            raise ValueError(
+            raise Refused(
                 f"{name} points must have shape (N, 2) with N > 0; got {tuple(points.shape)}. "
                 "Give two coordinates, or draw images with image_grid."
             )
@@ -125,7 +126,7 @@ def line_picture(real: Tensor, generated: Tensor | None = None) -> bytes:
     """
     for name, points in (("real", real), ("generated", generated)):
         if points is not None and (points.ndim != 2 or points.shape[1] != 1 or len(points) == 0):
-            raise ValueError(
+            raise Refused(
                 f"{name} points must have shape (N, 1) with N > 0; got {tuple(points.shape)}. "
                 "Draw points in the plane with points_picture."
             )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from saddle.diagnosis.verdict import verdict
+from saddle.game.refusals import Refused
 from saddle.records.record import Series, summarize
 from saddle.reports.selection import Run, Selection
 
@@ -39,7 +40,7 @@ def parse(text: str) -> Query:
     """
     path, _, rest = text.partition("?")
     if len([part for part in path.split("/") if part]) != 2 or path.count("/") != 1:
-        raise ValueError(
+        raise Refused(
             f"wandb must be entity/project or entity/project?key=value&key=value; got {text}. "
             "Give such a path, for instance wandb=me/saddle?group=ab12cd34ef."
         )
@@ -68,7 +69,7 @@ def read_remote(text: str, track: Callable[[Sequence[Any]], Iterable[Any]] = ite
         return select(found, text, track)
     except (wandb.errors.Error, OSError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
+        raise Refused(
             f"wandb={text} must be a project on a W&B server that answers; got: {first} "
             "Check the path, WANDB_BASE_URL, the network and `wandb login`, or compare the runs' own folders."
         ) from error
@@ -83,7 +84,7 @@ def select(
         found: objects with the attributes of ``wandb.apis.public.Run`` that ``read_run`` names.
     """
     if not found:
-        raise ValueError(
+        raise Refused(
             f"a comparison must have runs; wandb={text} finds none. Loosen what follows the question mark."
         )
     runs, unreadable = [], {}

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from saddle.game.refusals import Refused
 from saddle.records import sweep_index
 from saddle.records.questions import config_hash, key, typed_keys
 from saddle.records.record import Series, open_record
@@ -106,7 +107,7 @@ def find(places: Sequence[str]) -> list[Path]:
     for place in places:
         matches = [place] if os.path.exists(place) else sorted(glob.glob(place, recursive=True), key=_natural)
         if not matches:
-            raise ValueError(
+            raise Refused(
                 f"runs must be named by files, folders or globs that exist; got {place}. "
                 "Give the folder that training printed, or a folder above it."
             )
@@ -117,7 +118,7 @@ def find(places: Sequence[str]) -> list[Path]:
         words = [row["status"] for place in places for row in _jobs(Path(place))]
         statuses = Counter(UNRECORDED.get(word, word) for word in words).most_common()
         jobs = f", whose jobs are {', '.join(f'{count} {word}' for word, count in statuses)}" if words else ""
-        raise ValueError(
+        raise Refused(
             f"a comparison must have runs; found none under {', '.join(places)}{jobs}. "
             "Give the folder of a run or of a sweep, such as runs/sweep/<sweep>."
         )
@@ -196,7 +197,7 @@ def read_run(directory: Path) -> Run:
 
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ValueError(
+        raise Refused(
             f"a run must hold its configuration; {path} is missing. Delete the folder or restore it."
         )
     try:
@@ -204,9 +205,9 @@ def _read_config(path: Path) -> dict[str, Any]:
             path.read_text("utf-8"), yaml.CSafeLoader
         )  # OmegaConf's loader takes 20 times as long
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} must be YAML; got: {error}. Restore it, or delete the run.") from None
+        raise Refused(f"{path} must be YAML; got: {error}. Restore it, or delete the run.") from None
     if not isinstance(config, dict):
-        raise ValueError(
+        raise Refused(
             f"{path} must hold a mapping; got {type(config).__name__}. Restore it, or delete the run."
         )
     return config

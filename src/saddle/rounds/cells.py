@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from saddle.game.calculus import FUNCTIONAL
 from saddle.game.game import Batch, Game, Players
+from saddle.game.refusals import Refused
 from saddle.rounds.execution import CONSTANT, Dynamics, eager, start
 
 Place = tuple[str, ...]  # names of the fields, keywords and keys that lead to a number
@@ -81,13 +82,13 @@ def moved_by(low: Parts, high: Parts, ends: tuple[float, float], key: str) -> li
     before, after = numbers(low), numbers(high)
     places = [place for place in before if before[place] != after.get(place)]
     if not places or before.keys() != after.keys():
-        raise ValueError(
+        raise Refused(
             f"an axis must be a number of the loss, a penalty, a transform, the dynamics or an optimizer of "
             f"this game; {key} changes none. Choose its part too, such as regularizer=[r1] for "
             "regularizer.r1.gamma."
         )
     if wrong := [place for place in places if (before[place], after[place]) != ends]:
-        raise ValueError(
+        raise Refused(
             f"an axis must set numbers as they are; {key}={ends[0]:g} became {before[wrong[0]]:g} at "
             f"{'.'.join(wrong[0])}. Vary that number's own key."
         )
@@ -134,7 +135,7 @@ def play(
         try:
             state = torch.func.vmap(step)(dict(values), state)
         except (TypeError, RuntimeError) as error:
-            raise ValueError(
+            raise Refused(
                 f"cells must differ in numbers only, not in what is done; got "
                 f"{', '.join('.'.join(place) for place in values)}, and: {str(error).splitlines()[0]}. Vary "
                 "such a number by a sweep of runs."

@@ -21,6 +21,7 @@ from saddle.dynamics.averages import Average, AverageState
 from saddle.dynamics.schedules import Schedule, scheduled
 from saddle.game.calculus import Logs
 from saddle.game.game import Batch, Game, Players
+from saddle.game.refusals import Refused
 
 
 class Dynamics(Protocol):
@@ -112,7 +113,7 @@ class Compiled:
     def __post_init__(self) -> None:
         named = os.environ.get("CXX")
         if not any(map(shutil.which, [named] if named else ["g++", "clang++"])):
-            raise ValueError(
+            raise Refused(
                 f"execution=compiled must find a C++ compiler; got {f'CXX={named}' if named else 'none'}. "
                 "Install one, such as by `apt install g++`, set CXX to it, or take execution=eager."
             )

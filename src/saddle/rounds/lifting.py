@@ -26,6 +26,7 @@ from torch.utils import _pytree as pytree
 from saddle.game.calculus import FUNCTIONAL, Logs
 from saddle.game.game import Batch, Game, Players
 from saddle.game.network import Network
+from saddle.game.refusals import Refused
 from saddle.rounds.execution import (
     CONSTANT,
     Averages,
@@ -51,7 +52,7 @@ class Parts(NamedTuple):
     schedules: Players = CONSTANT  # of which every member may have others
 
 
-class Unlike(ValueError):
+class Unlike(Refused):
     """Members differ in what cannot be lifted."""
 
 

@@ -35,6 +35,7 @@ from saddle.commands.train import (
     loggers_of,
     recorders_of,
 )
+from saddle.game.refusals import Refused
 from saddle.records.record import Record, create, open_record
 from saddle.sweeps import jobs as sweep
 from saddle.sweeps.index import Index
@@ -82,7 +83,7 @@ def train(config: DictConfig) -> None:
     with entry.refusing():
         folder = Path(settings.sweep.dir).absolute()
         if config.on_divergence not in ON_DIVERGENCE:
-            raise ValueError(
+            raise Refused(
                 f"on_divergence must be one of {', '.join(ON_DIVERGENCE)}; got {config.on_divergence}. "
                 "Choose one of them."
             )
@@ -102,11 +103,11 @@ def train(config: DictConfig) -> None:
             if prepared:
                 must_lift([one.experiment for one in prepared])
         except ValueError as error:
-            raise ValueError(f"{error}{instead(words, config)}") from error
+            raise Refused(f"{error}{instead(words, config)}") from error
         entry.remove_if_empty(Path(settings.runtime.output_dir))  # Hydra made it, for one run
         folder.mkdir(parents=True, exist_ok=True)
         if (lock := take_lock(folder / ".lock")) is None:
-            raise ValueError(
+            raise Refused(
                 f"an ensemble must be trained by one process at a time; another is at work in {folder}. "
                 "Wait for it, stop it, or give another name with sweep_name=NAME."
             )
@@ -142,7 +143,7 @@ def _prepare(left: Sequence[tuple[Job, Member]]) -> list[Prepared]:
         if not found:
             check(own)
             if extra := [name for name in own.trainer if name not in ACCELERATION]:
-                raise ValueError(
+                raise Refused(
                     f"an ensemble must be driven without Lightning's trainer, of whose settings it takes "
                     f"{', '.join(ACCELERATION)}; got trainer.{extra[0]}. Drop it, or train with -m."
                 )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from saddle.game.refusals import Refused
 from saddle.sweeps.jobs import LOCK, LOG, Child, Job, Outcome, begin, outcome, run, settled, take_lock
 
 Events = Iterator[tuple[Job, Outcome | None]]
@@ -58,7 +59,7 @@ def gpus() -> list[str]:
 
 def must_be_positive(jobs: int) -> None:
     if not isinstance(jobs, int) or jobs < 1:
-        raise ValueError(f"jobs must be a whole number of at least 1; got {jobs}. Give such a number.")
+        raise Refused(f"jobs must be a whole number of at least 1; got {jobs}. Give such a number.")
 
 
 @dataclass(frozen=True)

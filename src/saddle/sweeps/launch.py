@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from saddle.game.refusals import Refused
 from saddle.sweeps.executors import Executor
 from saddle.sweeps.index import Index
 from saddle.sweeps.jobs import Job, Outcome, settled, take_lock
@@ -60,7 +61,7 @@ def launch(folder: Path, jobs: Sequence[Job], executor: Executor) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     lock = take_lock(folder / ".lock")
     if lock is None:
-        raise ValueError(
+        raise Refused(
             f"a sweep must be run by one process at a time; another is at work in {folder}. "
             "Wait for it, stop it, or give another name with sweep_name=NAME."
         )

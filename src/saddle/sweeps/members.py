@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from saddle.commands.train import own_config
+from saddle.game.refusals import Refused
 from saddle.records.questions import OF_THE_SWEEP, flatten, key, typed
 
 if TYPE_CHECKING:
@@ -62,25 +63,25 @@ def asked(config: DictConfig, words: Sequence[str]) -> Asked:
     content: Any = OmegaConf.to_container(config.ensemble)
     seeds, vary, members = content["seeds"], content["vary"], content["members"]
     if seeds is not None and any(key(word) == "seed" for word in words):
-        raise ValueError("seeds must be given once; got seed= beside ensemble.seeds=. Drop one of the two.")
+        raise Refused("seeds must be given once; got seed= beside ensemble.seeds=. Drop one of the two.")
     if isinstance(seeds, int) and not isinstance(seeds, bool):
         seeds = [*range(seeds)]
     seeds = [config.seed] if seeds is None else seeds
     whole = isinstance(seeds, list) and all(type(seed) is int for seed in seeds)
     if not whole or not seeds or len({*seeds}) < len(seeds):
-        raise ValueError(
+        raise Refused(
             f"ensemble.seeds must be a number of seeds, or a list of different ones; got {typed(seeds)}. "
             "Take ensemble.seeds=8 or ensemble.seeds=[0,1,5]."
         )
     axes = {} if vary is None else vary
     if not isinstance(axes, dict) or not all(isinstance(axis, list) and axis for axis in axes.values()):
-        raise ValueError(
+        raise Refused(
             f"ensemble.vary must give each key a list of values; got {typed(vary)}. "
             "Take 'ensemble.vary={regularizer.r1.gamma:[0.1,1,10]}'."
         )
     given = [{}] if members is None else members
     if not isinstance(given, list) or not given or not all(isinstance(one, dict) for one in given):
-        raise ValueError(
+        raise Refused(
             f"ensemble.members must list the keys and values of each; got {typed(members)}. "
             "Take 'ensemble.members=[{regularizer.r1.gamma:0.1},{regularizer.r1.gamma:1}]'."
         )
@@ -88,7 +89,7 @@ def asked(config: DictConfig, words: Sequence[str]) -> Asked:
     settings = [{**one, **setting} for one in given for setting in products]
     number = len(seeds) * len(settings)
     if number > config.max_jobs:
-        raise ValueError(
+        raise Refused(
             f"an ensemble must have at most max_jobs={config.max_jobs} members; got {number:,}. "
             "Ask for fewer."
         )
@@ -119,7 +120,7 @@ def members_of(config: DictConfig, words: Sequence[str]) -> list[Member]:
         other = flatten(OmegaConf.to_container(one.config))
         for path in {**first, **other}:
             if path != "seed" and path.split(".")[0] not in LIFTED and first.get(path) != other.get(path):
-                raise ValueError(
+                raise Refused(
                     f"members of an ensemble must share {path}, which decides what is computed, measured or "
                     f"kept; got {typed(first.get(path))} and {typed(other.get(path))}."
                     + instead(words, config)
@@ -153,7 +154,7 @@ def _must_be_known(config: DictConfig, paths: Sequence[str]) -> None:
             inside = [name for name in numbers if name.startswith(f"{path}.")]
             close = difflib.get_close_matches(path, numbers)
             what = f"{path} holds several" if inside else f"there is no {path}"
-            raise ValueError(
+            raise Refused(
                 f"an ensemble must vary single values of the configuration; {what}. "
                 + (f"Did you mean {' or '.join(inside[:3] if inside else close)}?" if inside or close
                    else "`--cfg job` prints all keys.")

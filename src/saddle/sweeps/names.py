@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from saddle.game.refusals import Refused
 from saddle.records.questions import OF_THE_SWEEP, key
 
 
@@ -53,7 +54,7 @@ def job_folders(sweep: Path, jobs: Sequence[Sequence[str]]) -> list[Path]:
     digests = [digest(words) for words in jobs]
     twice, times = Counter(digests).most_common(1)[0]
     if times > 1:
-        raise ValueError(
+        raise Refused(
             f"the jobs of a sweep must differ; got {times} times {' '.join(jobs[digests.index(twice)])}. "
             "Drop the value that is given twice."
         )

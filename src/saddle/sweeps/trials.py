@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from saddle.game.refusals import Refused
 from saddle.records.record import open_record
 from saddle.sweeps.executors import Stop, gpus, threads
 from saddle.sweeps.jobs import NO_ROOM, Child, Job, Outcome, begin, outcome, take_lock
@@ -78,19 +79,19 @@ def distributions(space: Mapping[str, Mapping[str, Any]]) -> dict[str, "BaseDist
             if {*bounds} == {"choices"}:
                 plain = all(isinstance(choice, bool | int | float | str) for choice in bounds["choices"])
                 if not plain:
-                    raise ValueError("a list among the choices; write it as text, such as '[r1,r2]'")
+                    raise Refused("a list among the choices; write it as text, such as '[r1,r2]'")
                 found[name] = CategoricalDistribution(bounds["choices"])
             elif isinstance(bounds["low"], int) and isinstance(bounds["high"], int):
                 found[name] = IntDistribution(**bounds)
             else:
                 found[name] = FloatDistribution(**bounds)
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
+            raise Refused(
                 f"search.space.{name} must be {{low, high}}, with log or step if wanted, or {{choices}}; got "
                 f"{dict(bounds) if isinstance(bounds, Mapping) else bounds} ({error}). Correct conf/search."
             ) from error
     if not found:
-        raise ValueError("search.space must name at least one word; got none. Choose search=ttur.")
+        raise Refused("search.space must name at least one word; got none. Choose search=ttur.")
     return found
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
+from saddle.game.refusals import Refused
 from saddle.theory.domain import at_least, not_negative, positive
 from saddle.theory.stability import quadratic_roots
 
@@ -160,7 +161,7 @@ def lookahead(inner: Method, k: int, alpha: float) -> Method:
     """
     at_least(1, k=k)
     if not 0 < alpha <= 1:
-        raise ValueError(f"alpha must lie in (0, 1]; got {alpha:g}. 0.5 is usual.")
+        raise Refused(f"alpha must lie in (0, 1]; got {alpha:g}. 0.5 is usual.")
 
     def eigenvalues(s: float) -> tuple[complex, ...]:
         return tuple(1 - alpha + alpha * value**k for value in inner.eigenvalues(s))
@@ -209,4 +210,4 @@ def _best(eigenvalues: Eigenvalues, limit: float) -> float:
 
 def _must_be_momentum(beta: float) -> None:
     if not -1 < beta < 1:
-        raise ValueError(f"beta must lie in (-1, 1); got {beta:g}. Choose a value in that range.")
+        raise Refused(f"beta must lie in (-1, 1); got {beta:g}. Choose a value in that range.")

@@ -13,6 +13,7 @@ import math
 
 from scipy.special import expit, i0
 
+from saddle.game.refusals import Refused
 from saddle.theory.domain import at_least, not_negative, positive
 from saddle.theory.stability import largest_stable_step, quadratic_roots
 
@@ -43,7 +44,7 @@ def critical_noise(slope: float = SLOPE, curvature: float = CURVATURE) -> float:
     """σ = √(f'(0)/|f''(0)|), √2 for the logistic losses: from here on no rotation."""
     positive(slope=slope)
     if not curvature < 0:
-        raise ValueError(
+        raise Refused(
             f"curvature must be below 0; got {curvature:g}. Without it noise does not damp the game."
         )
     return math.sqrt(slope / -curvature)

@@ -1,5 +1,7 @@
 """Where a formula holds: one refusal for all of them."""
 
+from saddle.game.refusals import Refused
+
 
 def positive(**values: float) -> None:
     """Each named number must be above 0.
@@ -9,7 +11,7 @@ def positive(**values: float) -> None:
     """
     for name, value in values.items():
         if not value > 0:
-            raise ValueError(f"{name} must be above 0; got {value:g}. Give a positive number.")
+            raise Refused(f"{name} must be above 0; got {value:g}. Give a positive number.")
 
 
 def not_negative(**values: float) -> None:
@@ -20,7 +22,7 @@ def not_negative(**values: float) -> None:
     """
     for name, value in values.items():
         if not value >= 0:
-            raise ValueError(f"{name} must be at least 0; got {value:g}. Give 0 or a positive number.")
+            raise Refused(f"{name} must be at least 0; got {value:g}. Give 0 or a positive number.")
 
 
 def at_least(least: int, **values: int) -> None:
@@ -31,4 +33,4 @@ def at_least(least: int, **values: int) -> None:
     """
     for name, value in values.items():
         if value != int(value) or value < least:
-            raise ValueError(f"{name} must be at least {least}; got {value:g}. Give a whole number.")
+            raise Refused(f"{name} must be at least {least}; got {value:g}. Give a whole number.")

@@ -7,6 +7,7 @@ putting in the best responses.
 import numpy as np
 from numpy.typing import ArrayLike
 
+from saddle.game.refusals import Refused
 from saddle.theory.domain import positive
 
 
@@ -30,7 +31,7 @@ def quadratic_gap(x: ArrayLike, y: ArrayLike, a: ArrayLike, b: ArrayLike, c: Arr
     for name, matrix in (("a", a), ("c", c)):
         lowest = float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[0])
         if not (np.array_equal(matrix, matrix.T) and lowest > 0):
-            raise ValueError(
+            raise Refused(
                 f"{name} must be symmetric and positive definite; got smallest eigenvalue {lowest:g} of its "
                 "symmetric part. Without that a player has no best response; bound it, as in bilinear_gap."
             )
@@ -49,7 +50,7 @@ def bilinear_gap(x: ArrayLike, y: ArrayLike, matrix: ArrayLike, radius: float = 
     x, y = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
     for name, player in (("x", x), ("y", y)):
         if np.linalg.norm(player) > radius * (1 + 1e-12):
-            raise ValueError(
+            raise Refused(
                 f"{name} must lie within radius {radius:g} of 0; got norm {np.linalg.norm(player):g}. Give a "
                 "larger radius."
             )
@@ -66,8 +67,6 @@ def matrix_game_gap(x: ArrayLike, y: ArrayLike, matrix: ArrayLike) -> float:
     x, y = np.asarray(x, float), np.asarray(y, float)
     for name, player in (("x", x), ("y", y)):
         if player.min() < 0 or abs(player.sum() - 1) > 1e-9:
-            raise ValueError(
-                f"{name} must be probabilities that sum to 1; got {player.tolist()}. Rescale them."
-            )
+            raise Refused(f"{name} must be probabilities that sum to 1; got {player.tolist()}. Rescale them.")
     a = np.asarray(matrix, float)
     return float((a.T @ x).max() - (a @ y).min())

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.special import expit, ndtr
 
+from saddle.game.refusals import Refused
 from saddle.theory.domain import not_negative, positive
 
 Function = Callable[[float], float]
@@ -133,7 +134,7 @@ def _lecam_height(weight: float, anchor: float) -> float:
     positive(weight=weight)
     height = 1 / (2 * weight) - anchor
     if not height > 0:
-        raise ValueError(
+        raise Refused(
             f"weight must be below 1/(2·anchor) = {1 / (2 * anchor):g}; got {weight:g}. Beyond it the best "
             "critic prefers generated samples."
         )
@@ -217,7 +218,7 @@ def wgan_gp_slope(distance: float, weight: float) -> float:
 def _must_be_spread(p: Gaussian, q: Gaussian) -> None:
     for law in (p, q):
         if not law.std > 0:
-            raise ValueError(
+            raise Refused(
                 f"std must be above 0 for a law with a density; got {law.std:g}. Point masses have a "
                 "distance only: wasserstein1."
             )

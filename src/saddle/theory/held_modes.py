@@ -7,12 +7,14 @@ many modes are held.
 
 import math
 
+from saddle.game.refusals import Refused
+
 Share = float  # r, in (0, 1]
 
 
 def _must_be_share(r: Share) -> None:
     if not 0 < r <= 1:
-        raise ValueError(f"r must lie in (0, 1]; got {r:g}. It is the share of modes that are held.")
+        raise Refused(f"r must lie in (0, 1]; got {r:g}. It is the share of modes that are held.")
 
 
 def jensen_shannon(r: Share) -> float:

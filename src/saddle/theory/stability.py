@@ -9,6 +9,8 @@ from itertools import combinations
 
 import numpy as np
 
+from saddle.game.refusals import Refused
+
 
 def euler_radius(eigenvalues: Iterable[complex], h: float) -> float:
     """max |1 + hλ|: by how much the slowest direction shrinks (or grows) in one step."""
@@ -31,7 +33,7 @@ def fastest_step(eigenvalues: Iterable[complex]) -> tuple[float, float]:
     """
     values = [complex(value) for value in eigenvalues]
     if largest_stable_step(values) == 0:
-        raise ValueError(
+        raise Refused(
             f"every eigenvalue must have a negative real part; got {values}. No step contracts such a field."
         )
     candidates = [-value.real / abs(value) ** 2 for value in values]

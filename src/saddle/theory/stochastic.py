@@ -2,6 +2,7 @@
 
 import math
 
+from saddle.game.refusals import Refused
 from saddle.theory.domain import not_negative, positive
 
 TTUR_CURVATURES = (200.0, 2.0)
@@ -32,7 +33,7 @@ def stationary_std(lr: float, curvature: float, noise: float = 1.0) -> float:
     not_negative(noise=noise)
     kept = contraction(lr, curvature)
     if not abs(kept) < 1:
-        raise ValueError(
+        raise Refused(
             f"lr must be below 2/curvature = {2 / curvature:g}; got {lr:g}. Beyond it the spread grows."
         )
     return lr * noise / math.sqrt(1 - kept**2)

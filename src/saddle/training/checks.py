@@ -16,6 +16,7 @@ from saddle.game.game import Game, Players
 from saddle.game.network import Network
 from saddle.game.penalties.discriminator import DraganCentred
 from saddle.game.ranges import is_whole
+from saddle.game.refusals import Refused
 from saddle.models.normalization import SpectralNorm
 from saddle.records.questions import LISTS, shown
 from saddle.rounds.execution import Dynamics
@@ -55,20 +56,20 @@ def parts(config: DictConfig) -> None:
         above = OmegaConf.select(config, parent)
         if OmegaConf.is_dict(above) and name in above and not OmegaConf.is_dict(above[name]):
             value = above[name]
-            raise ValueError(
+            raise Refused(
                 f"{path} must be {what}; got {shown(value)}. "
                 f"Take {choice}{value if isinstance(value, str) else 'NAME'}."
             )
     for player, schedule in config.schedule.items():
         if schedule is not None and not OmegaConf.is_dict(schedule):
-            raise ValueError(
+            raise Refused(
                 f"schedule.{player} must be a schedule, or null; got {shown(schedule)}. Take schedule=NAME, "
                 "which is of both players, and set the other's to null."
             )
     for group in (*LISTS, "diagnostics"):
         for name, part in (config.get(group) or {}).items():
             if not OmegaConf.is_dict(part):
-                raise ValueError(
+                raise Refused(
                     f"{group}.{name} must be a part with keys of its own; got {shown(part)}. "
                     f"Name it in {group}=[...], or leave it out there."
                 )
@@ -79,21 +80,21 @@ def numbers(config: DictConfig) -> None:
     for key, least in LEAST.items():
         value = OmegaConf.select(config, key)
         if not is_whole(value, least):
-            raise ValueError(
+            raise Refused(
                 f"{key} must be a whole number of at least {least}; got {shown(value)}. Give such a number."
             )
     for group in ("regularizer", "generator_regularizer"):
         for name, penalty in config[group].items():
             interval = penalty.get("every_n_steps", 1)
             if not is_whole(interval, 1):
-                raise ValueError(
+                raise Refused(
                     f"{group}.{name}.every_n_steps must be a whole number of at least 1; got "
                     f"{shown(interval)}. 1 takes the penalty in every round."
                 )
             for key in ("gamma", "weight", "fake_weight", "eta"):
                 value = penalty.get(key, 0)
                 if not (is_whole(value, 0) or (isinstance(value, float) and value >= 0)):
-                    raise ValueError(
+                    raise Refused(
                         f"{group}.{name}.{key} must be a number of at least 0; got {shown(value)}. "
                         f"Give such a number, or leave {name} out of {group}=[...]."
                     )
@@ -103,12 +104,12 @@ def data(dataset: Dataset, batch_size: Any) -> None:
     """Refuse samples that are not finite, or too few for a batch."""
     splits = (dataset.train, dataset.held_out)
     if num := sum(int((~split.isfinite().flatten(1).all(1)).sum()) for split in splits):
-        raise ValueError(
+        raise Refused(
             f"data must be finite; {dataset.name} has {num:,} samples with NaN or infinite numbers. "
             "Set data.* to finite numbers, or clean the files."
         )
     if not is_whole(batch_size, 1) or batch_size > len(dataset.train):
-        raise ValueError(
+        raise Refused(
             f"batch_size must be a whole number between 1 and the {len(dataset.train)} training samples of "
             f"{dataset.name}; got {shown(batch_size)}. Choose a size in that range."
         )
@@ -119,7 +120,7 @@ def steps(config: DictConfig, dynamics: Dynamics) -> None:
     per_round = dynamics.num_generator_steps
     for key in ("num_steps", "evaluate_every", "checkpoint_every"):
         if config[key] % per_round:
-            raise ValueError(
+            raise Refused(
                 f"{key} must be a multiple of dynamics.num_generator_steps={per_round}; got {config[key]}. "
                 f"Take {max(1, config[key] // per_round) * per_round}."
             )
@@ -132,7 +133,7 @@ def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bo
         Whether a penalty takes the discriminator's slope.
     """
     if config.batch_size % config.pack:
-        raise ValueError(
+        raise Refused(
             f"batch_size must be a multiple of pack={config.pack}; got {config.batch_size}. "
             f"Take {max(1, config.batch_size // config.pack) * config.pack}."
         )
@@ -141,7 +142,7 @@ def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bo
         ("discriminator", game.discriminator, config.batch_size // config.pack),
     ):
         if num < 2 and has(network, _BatchNorm):
-            raise ValueError(
+            raise Refused(
                 "batch normalization must see at least two samples at once; got a batch of 1 for the "
                 f"{player}, of batch_size={config.batch_size} and pack={config.pack}. Take larger "
                 f"batches, or normalization@model.{player}.normalization=layer."
@@ -157,12 +158,12 @@ def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bo
     try:
         made = tuple(game.generate(players, batch).shape[1:])
     except RuntimeError as error:
-        raise ValueError(
+        raise Refused(
             f"the generator must accept latents {tuple(batch.latent.shape)}; got: "
             f"{str(error).splitlines()[0]}. Set model.generator.num_latents to model.latents.size."
         ) from error
     if made != dataset.event_shape:
-        raise ValueError(
+        raise Refused(
             f"the model must make samples of the data's shape, {dataset.event_shape} for {dataset.name}; "
             f"its generator makes {made}. Choose a model for this data: {fits}."
         )
@@ -177,7 +178,7 @@ def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bo
         game.discriminator_gradient(players, batch)
         game.generator_gradient(players, batch)
     except RuntimeError as error:
-        raise ValueError(
+        raise Refused(
             f"the discriminator, loss and regularizers must accept samples {tuple(batch.real.shape)}; "
             f"got: {str(error).splitlines()[0]}. Choose a model for this data: {fits}."
         ) from error
@@ -188,12 +189,12 @@ def fit(game: Game, dynamics: Dynamics, dataset: Dataset, takes_slopes: bool) ->
     """Refuse parts that contradict each other."""
     reach = float(dataset.train.abs().max())
     if reach > 1 and any(isinstance(part, DraganCentred) for part in game.penalties.values()):
-        raise ValueError(
+        raise Refused(
             "dragan_centred must see data in [-1, 1], to which it clips the places where it takes the slope; "
             f"got {dataset.name}, which reaches {reach:.3g}. Take regularizer=[dragan]."
         )
     if takes_slopes and has(game.discriminator, _BatchNorm):
-        raise ValueError(
+        raise Refused(
             "a penalty on the slope at each sample must go with a discriminator that sees each sample by "
             f"itself; got batch normalization in it and regularizer=[{','.join(game.penalties)}]. Take "
             "normalization@model.discriminator.normalization=layer, or leave the penalty out."
@@ -201,14 +202,14 @@ def fit(game: Game, dynamics: Dynamics, dataset: Dataset, takes_slopes: bool) ->
     for player, network in (("generator", game.generator), ("discriminator", game.discriminator)):
         bound = max_weight(dynamics, player)
         if bound is not None and has(network, SpectralNorm):
-            raise ValueError(
+            raise Refused(
                 f"weights must be bounded in one way; got spectral normalization in the {player} and "
                 f"update.{player}.max_weight={bound:g}, which the normalization undoes. Drop one of them."
             )
     plain = innermost(dynamics)
     if game.intervals and not isinstance(plain, Simultaneous | Alternating):
         (part, interval), *_ = game.intervals.items()
-        raise ValueError(
+        raise Refused(
             "a penalty that is not taken in every round must go with plain descent, which asks no more of a "
             f"gradient than its mean over rounds; got {part}.every_n_steps={interval} and "
             f"{type(plain).__name__}. Take dynamics=alternating or simultaneous, or every_n_steps=1."

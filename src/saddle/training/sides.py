@@ -16,6 +16,7 @@ from torch import Tensor
 from saddle.data import arrays, folder
 from saddle.data.pixels import digest
 from saddle.features import files as feature_files
+from saddle.game.refusals import Refused
 from saddle.metrics.evidence import Source
 from saddle.metrics.protocol import Fake, Real
 from saddle.training.configuration import config_directory
@@ -91,7 +92,7 @@ def side(
         return _of_dataset(word, name, split or SPLITS[0], num)
     if not path.exists():
         datasets = ", ".join(sorted(found.stem for found in (config_directory() / "data").glob("*.yaml")))
-        raise ValueError(
+        raise Refused(
             f"{key} must be {KINDS} ({datasets}); there is no {word}. Check the path, or name a dataset."
         )
     if (path / "config.yaml").is_file():
@@ -104,7 +105,7 @@ def side(
         **dict.fromkeys(arrays.SUFFIXES, lambda: _of_array(word, path, num)),
     }
     if path.suffix.lower() not in readers:
-        raise ValueError(
+        raise Refused(
             f"{key} must be {KINDS}; got the file {word}. Known suffixes are {', '.join(sorted(readers))}; "
             "for images give their folder."
         )
@@ -131,13 +132,13 @@ def _of_dataset(word: str, name: str, split: str, num: int | None) -> Side:
     config = OmegaConf.load(config_directory() / "data" / f"{name}.yaml")
     assert isinstance(config, DictConfig)
     if split not in SPLITS:
-        raise ValueError(
+        raise Refused(
             f"a dataset's split must be one of {', '.join(SPLITS)}; got {word}. Say {name}:held_out."
         )
     config.pop("defaults", None)  # its metrics
     samples = getattr(instantiate(config), split)
     if num is not None and num > len(samples):
-        raise ValueError(
+        raise Refused(
             f"a dataset must hold at least {num} samples; {word} holds {len(samples)}. Lower the number."
         )
     samples = samples[:num]
@@ -148,7 +149,7 @@ def _of_dataset(word: str, name: str, split: str, num: int | None) -> Side:
 def _of_checkpoint(word: str, path: Path, num: int | None, averaged: bool | str) -> Side:
     run = path.absolute().parent.parent
     if not (run / "config.yaml").is_file():
-        raise ValueError(
+        raise Refused(
             f"a checkpoint must lie in checkpoints/ of its run, whose config.yaml says what network it fits; "
             f"{word} does not. Give the file inside the run's directory."
         )
@@ -176,12 +177,12 @@ def _of_features(word: str, path: Path, num: int | None) -> Side:
         fake, shape = Fake(**stored.side["fake"]), stored.side["shape"]
         origin = Origin(fake.num, stored.side["sha256"], fake, fake.resize)
     except (KeyError, TypeError) as error:
-        raise ValueError(
+        raise Refused(
             f"a feature file must tell what samples it was made from; {path} does not. Make it with "
             "save_features=FOLDER."
         ) from error
     if num is not None and num != fake.num:
-        raise ValueError(
+        raise Refused(
             f"a feature file must be taken whole; {word} holds {fake.num} rows, asked for {num}. "
             "Leave the number out, or extract again."
         )

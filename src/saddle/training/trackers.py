@@ -12,6 +12,8 @@ from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
+from saddle.game.refusals import Refused
+
 MODES = {"offline": False, "online": True, "disabled": False}  # of W&B, and whether it needs a key
 
 
@@ -55,12 +57,12 @@ def must_have_wandb_key(mode: str) -> None:
     import wandb
 
     if mode not in MODES:
-        raise ValueError(f"logger.mode must be one of {', '.join(MODES)}; got {mode}. Choose one of them.")
+        raise Refused(f"logger.mode must be one of {', '.join(MODES)}; got {mode}. Choose one of them.")
     try:
         if MODES[mode]:
             wandb.login(verify=False)  # asking the server would refuse a run for want of a network
     except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
-        raise ValueError(
+        raise Refused(
             f"logger.mode=online must find a W&B key; got none ({error}). "
             "Run `wandb login`, set WANDB_API_KEY, or leave logger.mode=offline."
         ) from error

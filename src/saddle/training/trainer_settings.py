@@ -4,6 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from saddle.game.refusals import Refused
 from saddle.records.questions import shown
 
 TAKEN = ("accelerator", "devices", "precision", "deterministic", "benchmark", "detect_anomaly")
@@ -34,31 +35,31 @@ def check(settings: DictConfig) -> None:
     """
     if unknown := [str(key) for key in settings if key not in TAKEN]:
         other = ", ".join(dict.fromkeys(INSTEAD[key] for key in unknown if key in INSTEAD))
-        raise ValueError(
+        raise Refused(
             f"a run must take of Lightning's trainer only {', '.join(TAKEN)}; got "
             f"{', '.join(f'trainer.{key}' for key in unknown)}. "
             + (f"Take {other} instead." if other else "Drop it.")
         )
     devices = settings.get("devices", "auto")  # Lightning's default
     if type(devices) is not int or devices != 1:
-        raise ValueError(
+        raise Refused(
             f"a run must use one device; got trainer.devices={shown(devices)}. Take trainer.devices=1. "
             "Start one run a device, each with its own seed, to use several."
         )
     precision = settings.get("precision", "32-true")
     if str(precision).startswith("16"):
-        raise ValueError(
+        raise Refused(
             "a run must not use half precision: gradients are not scaled, and a penalty's slopes underflow; "
             f"got trainer.precision={shown(precision)}. Take 32-true or bf16-mixed."
         )
     if str(precision) not in PRECISIONS:
-        raise ValueError(
+        raise Refused(
             "a run must keep its weights and data in float32: trainer.precision must be 32-true or "
             f"bf16-mixed; got {shown(precision)}. Choose one of them."
         )
     for key in ("deterministic", "benchmark", "detect_anomaly"):
         if key in settings and type(settings[key]) is not bool:
-            raise ValueError(
+            raise Refused(
                 f"trainer.{key} must be true or false; got {shown(settings[key])}. Choose one, or drop it."
             )
     _must_be_met(settings)
@@ -73,7 +74,7 @@ def _must_be_met(settings: DictConfig) -> None:
     try:
         Trainer(**content, logger=False, enable_checkpointing=False, enable_progress_bar=False)
     except (MisconfigurationException, ValueError, ImportError) as error:  # ImportError: a TPU's library
-        raise ValueError(
+        raise Refused(
             f"trainer must hold settings that this machine can meet; got: {error} "
             "Choose trainer=default or trainer=cpu."
         ) from error

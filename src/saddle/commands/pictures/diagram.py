@@ -12,6 +12,7 @@ from saddle.commands.pictures.subject import Subject, assembled, batches_of, vec
 from saddle.diagnosis import linearize, spectra
 from saddle.diagnosis.fate import fate
 from saddle.game.game import Players
+from saddle.game.refusals import Refused
 from saddle.reports.phase_diagram import PhaseDiagram
 from saddle.rounds import cells
 from saddle.training.assembly import Experiment
@@ -40,13 +41,13 @@ def diagram(
     """
     across, up = (_values(name, axis) for name, axis in (("x", x), ("y", y)))
     if len(subject.methods) != 1:
-        raise ValueError(
+        raise Refused(
             f"a phase diagram must be of one method; got {', '.join(subject.methods)}. Draw one picture each."
         )
     (config,) = subject.methods.values()
     corner = {x["key"]: across[0], y["key"]: up[0]}
     if len(corner) < 2:
-        raise ValueError(f"the axes must be two settings; got {x['key']} twice. Give another picture.y.key.")
+        raise Refused(f"the axes must be two settings; got {x['key']} twice. Give another picture.y.key.")
     base = _at(config, corner)
     low = _parts(base)
     values: dict[cells.Place, Tensor] = {}
@@ -83,12 +84,12 @@ def _values(name: str, axis: Settings) -> list[float]:
     """Logarithmically spaced."""
     key, low, high, num = (axis[part] for part in ("key", "low", "high", "num"))
     if not key:
-        raise ValueError(
+        raise Refused(
             f"an axis must name a setting; picture.{name}.key is empty. Give one such as "
             f"picture.{name}.key=regularizer.r1.gamma."
         )
     if num < 2 or not 0 < low < high:
-        raise ValueError(
+        raise Refused(
             f"an axis must have at least 2 values with 0 < low < high; picture.{name} has {num} from "
             f"{low:g} to {high:g}, and is empty. Set picture.{name}.num, .low and .high."
         )
@@ -103,7 +104,7 @@ def _at(config: DictConfig, settings: Mapping[str, float]) -> Experiment:
         both = [f"{group}.{player}.{rest}" for player in Players._fields]
         known = [one for one in ([key], both) if all(_holds_number(config, name) for name in one)]
         if not known:
-            raise ValueError(
+            raise Refused(
                 f"an axis must be a setting that is a number; this game has no {key}. `--cfg job` lists all; "
                 "choose its part too, such as regularizer=[r1] for regularizer.r1.gamma."
             )

@@ -12,6 +12,7 @@ from saddle.diagnosis import linearize
 from saddle.diagnosis.plane import field_over, rest_points
 from saddle.game.game import Game, Players
 from saddle.game.network import Network
+from saddle.game.refusals import Refused
 from saddle.reports.phase_portrait import Panel, PhasePortrait
 from saddle.training.assembly import Experiment
 from saddle.training.module import Diverged
@@ -29,7 +30,7 @@ def phase(
         ValueError: a game of another number of parameters than two; a view or grid without extent.
     """
     if num_grid < 4:
-        raise ValueError(f"num_grid must be at least 4; got {num_grid}. 31 is usual.")
+        raise Refused(f"num_grid must be at least 4; got {num_grid}. 31 is usual.")
     experiments = {name: assembled(config) for name, config in subject.methods.items()}
     fields = {name: _field(one, one.game.init(), num_batches) for name, one in experiments.items()}
     for field in fields.values():
@@ -37,7 +38,7 @@ def phase(
     paths = {name: path(one, subject.track, name) for name, one in experiments.items()}
     left, right, bottom, top = _view(list(paths.values())) if view is None else view
     if not (left < right and bottom < top):
-        raise ValueError(
+        raise Refused(
             f"view must be left < right, bottom < top; got {list(view or ())}. Give such four numbers."
         )
     x, y = (torch.linspace(*ends, num_grid) for ends in ((left, right), (bottom, top)))

@@ -11,6 +11,7 @@ from saddle.diagnosis import linearize, spectra
 from saddle.dynamics import Simultaneous
 from saddle.dynamics.optimizers import SGD, Bounded
 from saddle.game.game import Players
+from saddle.game.refusals import Refused
 from saddle.records import checkpoints
 from saddle.records.record import open_record
 from saddle.reports.spectrum_picture import SpectrumPicture
@@ -147,7 +148,7 @@ def _step_of(experiment: Experiment) -> float | None:
 def _number(config: DictConfig, key: str) -> Any:
     value = OmegaConf.select(config, key)
     if value is None:
-        raise ValueError(
+        raise Refused(
             f"the closed form's argument must be a setting of every method; {key} is not there. Choose its "
             "part, such as regularizer=[r1], or picture.compute.exact=null."
         )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from saddle.data.sampling import draw_batches
 from saddle.game.game import Batch, Players
+from saddle.game.refusals import Refused
 from saddle.training.assembly import Experiment, assemble
 
 
@@ -56,7 +57,7 @@ def vector(at: float | Sequence[float], players: Players) -> Tensor:
     if isinstance(at, int | float):
         return torch.full_like(like, at)
     if len(at) != len(like):
-        raise ValueError(
+        raise Refused(
             f"a point must have a number for each of the game's {len(like)} parameters, the generator's "
             f"first; got {len(at)}. One number stands for all."
         )

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from saddle.commands.pictures.subject import Subject
 from saddle.game.losses import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic
+from saddle.game.refusals import Refused
 from saddle.records.record import open_record
 from saddle.reports.trajectories import Panel as Courses
 from saddle.reports.trajectories import Trajectories
@@ -32,7 +33,7 @@ def trajectories(
         ValueError: no run, or none that holds any of the series.
     """
     if not subject.runs:
-        raise ValueError(
+        raise Refused(
             "trajectories must be of runs; got none. Give runs=[DIRECTORY], as training printed it."
         )
     records = {str(directory): open_record(directory) for directory in subject.runs}
@@ -56,7 +57,7 @@ def trajectories(
             found.append(Courses(title, courses, marks))
     if not found:
         wanted = ", ".join(name for names in panels.values() for name in names)
-        raise ValueError(
+        raise Refused(
             f"a picture of trajectories must have something to draw; the runs hold none of {wanted}. Give "
             "others, such as +picture.compute.panels.fid=[eval/fid]."
         )

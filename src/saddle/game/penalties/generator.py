@@ -20,6 +20,7 @@ from saddle.game.norms import norm, squared_norm
 from saddle.game.penalties.consistency import NEARBY, nearby_latents
 from saddle.game.penalties.weights import correlation, distance_from_orthonormal, squared_spectral_norms
 from saddle.game.ranges import FRACTION, NOT_NEGATIVE, POSITIVE, POSITIVE_OR_INFINITE, require
+from saddle.game.refusals import Refused
 from saddle.game.transforms import gaussian
 
 
@@ -50,7 +51,7 @@ def mode_seeking(
     require("mode_seeking's weight", weight, NOT_NEGATIVE)
     require("mode_seeking's eps", eps, POSITIVE, "1e-5 is usual.")
     if len(fake) < 2:
-        raise ValueError(
+        raise Refused(
             "mode_seeking must see at least two samples, whose latents it compares; got a batch of one. "
             "Choose a larger batch_size."
         )
@@ -78,7 +79,7 @@ class JacobianClamping:
         require("low", self.low, NOT_NEGATIVE)
         require("high", self.high, POSITIVE_OR_INFINITE, "inf does not bound.")
         if not isinstance(self.low <= self.high, Tensor) and not self.low <= self.high:
-            raise ValueError(f"low must lie between 0 and high; got {self.low} and {self.high}. Swap them.")
+            raise Refused(f"low must lie between 0 and high; got {self.low} and {self.high}. Swap them.")
 
     def __call__(self, game: Game, players: Players, batch: Batch, fake: Tensor) -> Tensor:
         direction = F.normalize(batch.latent.roll(1, 0), dim=1)

@@ -17,12 +17,13 @@ from torch import Tensor
 from saddle.game.calculus import BoundDiscriminator
 from saddle.game.game import Batch
 from saddle.game.ranges import NOT_NEGATIVE, require
+from saddle.game.refusals import Refused
 
 
 def _total(values: Iterable[Tensor]) -> Tensor:
     found = list(values)
     if not found:
-        raise ValueError(
+        raise Refused(
             "a penalty on weights must have a layer with a weight matrix; the network has none. Leave "
             "orthogonal, orthonormal and spectral out."
         )
