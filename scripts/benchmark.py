@@ -188,22 +188,25 @@ def time_normalization(case: str, threads: int, num_chunks: int) -> dict[str, An
 
     from saddle.training.assembly import assemble
     from saddle.training.configuration import config_directory
+    from saddle.training.module import Chunk, GANModule, Pace
 
     torch.set_num_threads(threads)
     key = "normalization@model.discriminator.normalization"
     with hydra.initialize_config_dir(str(config_directory()), version_base="1.3"):
-        modules = [
-            assemble(hydra.compose("train", [*CASES[case], "name=benchmark", f"{key}={choice}"])).module
+        experiments = [
+            assemble(hydra.compose("train", [*CASES[case], "name=benchmark", f"{key}={choice}"]))
             for choice in ("none", "spectral")
         ]
     size, warm_up = 10, 3
+    modules = [GANModule([one.member], Pace(size)) for one in experiments]
     seconds: list[list[float]] = [[], []]
     for module in modules:
         module.on_fit_start()
     for chunk in range(num_chunks + warm_up):
         for module, times in zip(modules, seconds, strict=True):
             began = time.perf_counter()
-            module.play(range(chunk * size, (chunk + 1) * size))  # reads its losses, so it waits for a GPU
+            # reads its losses, so it waits for a GPU
+            module.play(Chunk(module.members, range(chunk * size, (chunk + 1) * size)))
             times.append((time.perf_counter() - began) / size)
     plain, spectral = (times[warm_up:] for times in seconds)
     ratios = [with_it / without for without, with_it in zip(plain, spectral, strict=True)]
@@ -233,8 +236,10 @@ def time_steps(case: str, penalty: str, threads: int, num_chunks: int) -> dict[s
     from saddle.records import record as records
     from saddle.training import trackers as tracking
     from saddle.training.assembly import assemble
-    from saddle.training.callbacks import Log, Stopwatch
+    from saddle.training.callbacks import Recording
     from saddle.training.configuration import config_directory
+    from saddle.training.module import GANModule
+    from saddle.training.recorder import Recorder
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     torch.set_num_threads(threads)
@@ -246,7 +251,8 @@ def time_steps(case: str, penalty: str, threads: int, num_chunks: int) -> dict[s
     config.num_steps = size * (num_chunks + warm_up)
     config.evaluate_every = config.checkpoint_every = config.num_steps
     experiment = assemble(config)
-    module, data = experiment.module, experiment.dataset.train
+    member, data = experiment.member, experiment.dataset.train
+    module = GANModule([member], experiment.pace, experiment.execution)
     adam = config.optimizer.generator
     taken = config.regularizer[penalty]
     numbers: Any = {
@@ -262,7 +268,7 @@ def time_steps(case: str, penalty: str, threads: int, num_chunks: int) -> dict[s
 
         def on_train_start(self, trainer: Trainer, module: Any) -> None:
             nonlocal step
-            networks = [deepcopy(net).to(module.device) for net in (module.generator, module.discriminator)]
+            networks = [deepcopy(net).to(module.device) for net in module.networks]
             step = hand_written(
                 networks[0],
                 networks[1],
@@ -276,11 +282,11 @@ def time_steps(case: str, penalty: str, threads: int, num_chunks: int) -> dict[s
             self.began = now()
 
         def on_train_batch_end(
-            self, trainer: Trainer, module: Any, outputs: Any, batch: range, batch_idx: int
+            self, trainer: Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
             middle = now()
-            for _ in batch:
-                num = module.batch_size
+            for _ in batch.rounds:
+                num = member.batch_size
                 real = self.data[torch.randint(len(self.data), (num,), device=self.data.device)]
                 latents = [
                     torch.randn(num, config.model.latents.size, device=self.data.device) for _ in range(2)
@@ -289,8 +295,8 @@ def time_steps(case: str, penalty: str, threads: int, num_chunks: int) -> dict[s
             [float(loss) for loss in losses]  # it, too, reads its losses once a chunk
             end = now()
             if batch_idx >= warm_up:
-                ours.append((middle - self.began) / len(batch))
-                theirs.append((end - middle) / len(batch))
+                ours.append((middle - self.began) / len(batch.rounds))
+                theirs.append((end - middle) / len(batch.rounds))
             self.began = now()
 
     def now() -> float:
@@ -302,11 +308,12 @@ def time_steps(case: str, penalty: str, threads: int, num_chunks: int) -> dict[s
         record = records.create(Path(folder) / "run", OmegaConf.to_yaml(config), {"run_id": "benchmark"})
         identity = tracking.Identity("benchmark", "benchmark", 0, [], "benchmark")
         loggers = [instantiate(config.logger.wandb)(record.directory, identity, {})]
+        recorder = Recorder(record, config, experiment, loggers)
         trainer = Trainer(
             **settings,
             max_epochs=1,
-            logger=loggers,
-            callbacks=[Log(record, Stopwatch()), Alternate()],
+            logger=False,
+            callbacks=[Recording([recorder], lambda _: None), Alternate()],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -336,9 +343,8 @@ def time_ensemble(case: str, threads: int, num_chunks: int, num_members: int = 8
     from omegaconf import OmegaConf
     from torch import Tensor
 
-    from saddle.rounds import lifting as ensemble
     from saddle.rounds.execution import EAGER, Compiled, eager
-    from saddle.sweeps.members import parts_of
+    from saddle.rounds.lifting import together
     from saddle.training.assembly import assemble
     from saddle.training.configuration import config_directory
 
@@ -350,40 +356,41 @@ def time_ensemble(case: str, threads: int, num_chunks: int, num_members: int = 8
             config = hydra.compose("train", [*CASES[case], "name=benchmark", f"seed={seed}"])
             resolved: Any = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
             experiments.append(assemble(resolved, experiments[0] if experiments else None))
-    modules = [experiment.module for experiment in experiments]
-    for module in modules:
-        module.dataset = modules[0].dataset
-        module.begin(device)
-    members = [parts_of(experiment) for experiment in experiments]
-    solo = [eager(*parts) for parts in members]
-    start = ensemble.stack([module.state for module in modules])
-    compiled = ensemble.rounds(members, Compiled(), start.players.generator)
-    lifted = ensemble.rounds(members, EAGER, start.players.generator)
+    members = [experiment.member for experiment in experiments]
+    for member in members:
+        member.dataset = members[0].dataset
+        member.begin(device)
+    methods = [member.method for member in members]
+    solo = [eager(*method) for method in methods]
+    compiled, lifted = (
+        together(methods, execution, members[0].state.players.generator) for execution in (Compiled(), EAGER)
+    )
+    start = compiled.join([member.state for member in members])
     began = time.perf_counter()
-    compiled(start, ensemble.stack([module.draw(0) for module in modules]), 0)
+    compiled.play(start, compiled.join([member.draw(0) for member in members]), 0)
     seconds_to_compile = time.perf_counter() - began
     size = 10
     # the first is wall-clock; the other does not see what else a shared machine is doing
     clocks = (time.perf_counter, time.process_time)
     states = {"compiled": start, "lifted": start}
-    apart = [module.state for module in modules]
+    apart = [member.state for member in members]
 
     def look(logs: dict[str, Tensor]) -> None:
         torch.stack([*logs.values()]).tolist()  # losses are read once a chunk
 
-    def together(kind: str, play: Any, first: int) -> list[float]:
+    def at_once(kind: str, step: Any, first: int) -> list[float]:
         began = [clock() for clock in clocks]
         for index in range(first, first + size):
-            batches = ensemble.stack([module.draw(index) for module in modules])
-            states[kind], logs = play(states[kind], batches, index)
+            batches = step.join([member.draw(index) for member in members])
+            states[kind], logs = step.play(states[kind], batches, index)
         look(logs)
         return [(clock() - start) / size for clock, start in zip(clocks, began, strict=True)]
 
     def one_after_another(first: int) -> list[float]:
         began = [clock() for clock in clocks]
-        for number, (module, play) in enumerate(zip(modules, solo, strict=True)):
+        for number, (member, play) in enumerate(zip(members, solo, strict=True)):
             for index in range(first, first + size):
-                apart[number], logs = play(apart[number], module.draw(index), index)
+                apart[number], logs = play(apart[number], member.draw(index), index)
             look(logs)
         return [(clock() - start) / size for clock, start in zip(clocks, began, strict=True)]
 
@@ -393,8 +400,8 @@ def time_ensemble(case: str, threads: int, num_chunks: int, num_members: int = 8
         rows.append(
             (
                 one_after_another(first),
-                together("compiled", compiled, first),
-                together("lifted", lifted, first),
+                at_once("compiled", compiled, first),
+                at_once("lifted", lifted, first),
             )
         )
     rows = rows[1:]  # the first warms up

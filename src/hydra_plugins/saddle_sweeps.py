@@ -104,9 +104,9 @@ class SweepLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Raises SystemExit with the status of ``launch`` if that is not 0."""
         from saddle.game.refusals import Refused
+        from saddle.records.names import job_folders, job_words
         from saddle.sweeps.jobs import Job
         from saddle.sweeps.launch import launch
-        from saddle.sweeps.names import job_folders, job_words
 
         settings = self.config.hydra
         hydra_words = [*settings.overrides.hydra]

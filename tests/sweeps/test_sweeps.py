@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from command_line import POINTS, call, environment
 from comparisons import parsed, written
 from saddle.commands import train
+from saddle.records.names import digest, job_folders, quoted, sweep_name
+from saddle.records.outcome import Outcome
 from saddle.records.record import open_record
 from saddle.records.sweep_index import read
 from saddle.sweeps import executors
 from saddle.sweeps.executors import Joblib, Processes, Ray, Submitit
-from saddle.sweeps.jobs import LOCK, Child, Outcome, begin, outcome, take_lock
+from saddle.sweeps.jobs import LOCK, Child, begin, outcome, take_lock
 from saddle.sweeps.launch import launch
-from saddle.sweeps.names import digest, job_folders, quoted, sweep_name
 from stand_ins import attempts, stand_ins
 
 

@@ -6,10 +6,10 @@ import torch
 from command_line import POINTS, assert_refused, made
 from compositions import composed
 from saddle.commands import train
-from saddle.commands.entry import folder
 from saddle.commands.train import must_still_learn
 from saddle.game.refusals import Refused
 from saddle.training.assembly import assemble
+from saddle.training.configuration import folder
 
 BOTH = ["data=ring8", "model=mlp"]
 

@@ -1,40 +1,59 @@
 """Training for claims: the experiments of ``conf``, all seeds at once, through the rounds that a run plays.
 
-A round is a pure function of tensors, so the rounds of several seeds are one round lifted by
-``torch.func.vmap``: each member draws the batches of the run with its seed, and equals it up to round-off.
+The rounds of several seeds are lifted as an ensemble's are: each member draws the batches of the run with its
+seed, follows its schedules, and equals it up to round-off.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 from torch.utils import _pytree as pytree
 
+from saddle.data.dataset import Dataset
 from saddle.data.sampling import LatentLaw, draw_batches
-from saddle.game.calculus import FUNCTIONAL, Logs
+from saddle.game.calculus import Logs
 from saddle.game.game import Batch, Game, Players
-from saddle.rounds.execution import Dynamics, TrainingState, eager, start
+from saddle.rounds.execution import EAGER, Dynamics, TrainingState
+from saddle.rounds.lifting import stack, together
+from saddle.training.member import Member
 
 Draw = Callable[[int, int], tuple[Batch, ...]]  # seed, round -> the batches of that round
 
 
-Play = Callable[[TrainingState, list[tuple[Batch, ...]], int], tuple[TrainingState, Logs]]
-
-
-class Arm(NamedTuple):
+@dataclass(frozen=True)
+class Arm:
     """What a configuration of ``saddle-train`` plays, and every seed's players before the first round."""
 
-    game: Game
-    dynamics: Dynamics
-    dataset: Any
-    latents: LatentLaw
-    batch_size: int
-    num_rounds: int
-    seeds: tuple[int, ...]
+    members: tuple[Member, ...]  # one a seed
     start: TrainingState  # stacked, (seeds, ...)
+
+    @property
+    def game(self) -> Game:
+        """The game, which is the same for all seeds."""
+        return self.members[0].method.game
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """Who moves when."""
+        return self.members[0].method.dynamics
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data, on the device."""
+        return self.members[0].dataset
+
+    @property
+    def latents(self) -> LatentLaw:
+        """The law of the latents."""
+        return self.members[0].latents
+
+    @property
+    def num_rounds(self) -> int:
+        """How many rounds the configuration asks for."""
+        return self.members[0].last_round
 
 
 class Seen(NamedTuple):
@@ -48,34 +67,21 @@ def arm(words: Sequence[str], seeds: Sequence[int]) -> Arm:
     """Assemble an experiment once for every seed; on a GPU where there is one.
 
     Raises:
-        ValueError: what ``saddle-train`` refuses.
+        Refused: what ``saddle-train`` refuses.
     """
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
     from saddle.training.assembly import assemble
-    from saddle.training.configuration import config_directory
+    from saddle.training.configuration import of_words, own_config
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    GlobalHydra.instance().clear()
-    states = []
-    with hydra.initialize_config_dir(str(config_directory()), version_base="1.3"):
-        for seed in seeds:
-            config = hydra.compose("train", [*words, f"seed={seed}", "name=claim"])
-            plain: Any = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
-            experiment = assemble(plain)
-            states.append(start(experiment.game, experiment.dynamics, {}, device))
-    return Arm(
-        experiment.game,
-        experiment.dynamics,
-        experiment.dataset.to(device),
-        experiment.module.latents,
-        plain.batch_size,
-        plain.num_steps // experiment.dynamics.num_generator_steps,
-        tuple(seeds),
-        stack(states),
-    )
+    members: list[Member] = []
+    for seed in seeds:
+        experiment = assemble(own_config(of_words([*words, f"seed={seed}", "name=claim"]).config))
+        member = experiment.member
+        member.method = member.method._replace(averages={})
+        member.dataset = members[0].dataset if members else member.dataset
+        member.begin(device)
+        members.append(member)
+    return Arm(tuple(members), stack([member.state for member in members]))
 
 
 def train(
@@ -90,41 +96,24 @@ def train(
         draw: (seed, round) -> batches; None: those of the run with that seed.
         every: called after each round with its index and what it logged, name -> (seeds,).
     """
-    play = _lifted(of) if len(of.seeds) > 1 else _solo(of)
     draw = draw or drawn(of)
-    state, done = of.start, 0
+    methods = [member.method for member in of.members]
+    step = together(methods, EAGER, of.start.players.generator[0])
+    state, done = step.join([member.state for member in of.members]), 0
     for look in looks:
         for index in range(done, look):
-            state, logs = play(state, [draw(seed, index) for seed in of.seeds], index)
+            batches = step.join([draw(member.seed, index) for member in of.members])
+            state, logs = step.play(state, batches, index)
             if every is not None:
-                every(index, logs)
+                every(index, {name: value.reshape(len(methods)) for name, value in logs.items()})
         done = look
-        yield Seen(look, state.players)
-
-
-def _lifted(of: Arm) -> Play:
-    play = eager(replace(of.game, calculus=FUNCTIONAL), of.dynamics, {})
-    return lambda state, batches, index: vmap(lambda one, own: play(one, own, index))(state, stack(batches))
-
-
-def _solo(of: Arm) -> Play:
-    """Without lifting, which costs a single seed twice its time."""
-    play = eager(of.game, of.dynamics, {})
-
-    def alone(
-        state: TrainingState, batches: list[tuple[Batch, ...]], index: int
-    ) -> tuple[TrainingState, Logs]:
-        found: tuple[TrainingState, Logs] = stack([play(member(state, 0), batches[0], index)])
-        return found
-
-    return alone
+        yield Seen(look, stack([step.part(state.players, place) for place in range(len(methods))]))
 
 
 def drawn(of: Arm) -> Draw:
-    """The batches that ``GANModule`` draws."""
-    return lambda seed, index: draw_batches(
-        of.dataset.train, of.latents, of.game, of.batch_size, of.dynamics.num_batches, seed, index
-    )
+    """Give the batches that training draws."""
+    by_seed = {member.seed: member for member in of.members}
+    return lambda seed, index: by_seed[seed].draw(index)
 
 
 def samples(of: Arm, players: Players, num: int, purpose: int = -1) -> Tensor:
@@ -132,12 +121,10 @@ def samples(of: Arm, players: Players, num: int, purpose: int = -1) -> Tensor:
     game = of.game
     (batch,) = draw_batches(of.dataset.train, of.latents, game, num, 1, 0, purpose)
     with torch.no_grad():
-        return torch.stack([game.generate(member(players, i), batch) for i in range(len(of.seeds))])
-
-
-def stack(trees: Sequence[Any]) -> Any:
-    return pytree.tree_map(lambda *leaves: torch.stack(leaves), *trees)
+        found = [game.generate(member(players, i), batch) for i in range(len(of.members))]
+        return torch.stack(found)
 
 
 def member(tree: Any, index: int) -> Any:
+    """One seed's part of a stacked tree."""
     return pytree.tree_map(lambda leaf: leaf[index], tree)

@@ -6,25 +6,23 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from saddle.commands.pipes import ending_with_its_reader, is_unread
 from saddle.game.refusals import Refused
 from saddle.records.questions import LISTS
 from saddle.sweeps.jobs import NO_ROOM
-from saddle.sweeps.names import sweep_name
-from saddle.training.configuration import config_directory
+from saddle.training import configuration
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -32,8 +30,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     """Compose ``config_name`` from the command line and do ``task``; exits 2 on refused input."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand errors on to us; Hydra's own report exits 1
-    OmegaConf.register_new_resolver("sweep_name", _sweep_name, replace=True)
-    OmegaConf.register_new_resolver("folder", folder, replace=True)
+    configuration.register_resolvers()
     began = False
 
     def begin(config: DictConfig) -> Any:
@@ -50,11 +47,11 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
 
     try:
         with ending_with_its_reader():
-            hydra.main(str(config_directory()), config_name, version_base="1.3")(begin)()
+            hydra.main(str(configuration.config_directory()), config_name, version_base="1.3")(begin)()
     except Refused as error:
         _refuse(error, str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        if said := _by_a_resolver(error):
+        if said := configuration.refused_by_a_resolver(error):
             _refuse(error, said)
         message = str(error).strip().partition("\nConfig search path:")[0]
         _refuse(error, _with_a_hint(message, config_name))
@@ -115,7 +112,7 @@ def refusing() -> Iterator[None]:
         where = re.search(r"full_key: (\S+)", str(error))
         raise Refused(f"{where[1]}: {cause}" if where else str(cause)) from error
     except OmegaConfBaseException as error:
-        raise Refused(_by_a_resolver(error) or str(error).partition("\n")[0]) from error
+        raise Refused(configuration.refused_by_a_resolver(error) or str(error).partition("\n")[0]) from error
     except OSError as error:
         if is_unread(error):
             raise
@@ -144,24 +141,6 @@ def remove_if_empty(directory: Path) -> None:
             path.rmdir()
         except OSError:  # not empty, or not there
             return
-
-
-def folder(name: Any, key: str = "name") -> str:
-    """A name that is one folder's, for a path in a configuration."""
-    if name is None or str(name) in ("", ".", "..") or {"/", "\\"} & {*str(name)}:
-        value = "null" if name is None else repr(name)
-        raise Refused(f"{key} must be one folder's name; got {value}. Give a word without slashes.")
-    return str(name)
-
-
-def _sweep_name(name: Any, words: Sequence[str]) -> str:
-    return sweep_name(None if name is None else folder(name, "sweep_name"), words)
-
-
-def _by_a_resolver(error: Exception) -> str | None:
-    """What a resolver of ours refused with, of which OmegaConf keeps no more than the words."""
-    found = re.match(rf"{Refused.__name__} raised while resolving interpolation: (.*)", str(error))
-    return found and found[1]
 
 
 def _with_a_hint(message: str, config_name: str) -> str:
@@ -201,20 +180,15 @@ def _of_a_group_set_to_null() -> str | None:
 
 
 def _choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (config_directory() / group).glob("*.yaml"))
+    return configuration.choices(group, configuration.search_path(sys.argv[1:]))
 
 
 def _keys(config_name: str) -> list[str]:
     """All dotted keys of the configuration, with the choices of the command line where they are valid."""
     chosen = [word for word in sys.argv[1:] if re.fullmatch(r"\w+=[\w\[\],]+", word)]
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(config_directory()), version_base="1.3"):
-        for overrides in (chosen, []):
-            try:
-                content = OmegaConf.to_container(hydra.compose(config_name, overrides), resolve=False)
-                return list(_flatten(content))  # type: ignore[arg-type]
-            except (HydraException, OmegaConfBaseException):
-                continue
+    for overrides in (chosen, []):
+        with suppress(HydraException, OmegaConfBaseException):
+            return list(_flatten(configuration.content_of(config_name, overrides, sys.argv[1:])))
     return []
 
 

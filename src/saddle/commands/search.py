@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddle.commands import entry
 from saddle.game.refusals import Refused
+from saddle.records.names import job_words
 from saddle.records.questions import key
-from saddle.sweeps.names import job_words
 
 if TYPE_CHECKING:
     from optuna import Study

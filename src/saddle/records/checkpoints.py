@@ -7,6 +7,7 @@ the training state in order, from which a run resumes exactly.
 """
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +29,28 @@ class Checkpoint(NamedTuple):
     state: TrainingState
 
 
-def save(path: Path, game: Game, rounds: int, step: int, state: TrainingState, owner: str = "") -> None:
-    """Write a checkpoint, whole or not at all. ``owner`` is the identity of the run it belongs to."""
+class Best(NamedTuple):
+    """What a best checkpoint holds: the generator step, and the value of its metric there."""
+
+    step: int
+    value: float | None  # None in a file from before it was kept there
+
+
+def save(
+    path: Path,
+    game: Game,
+    rounds: int,
+    step: int,
+    state: TrainingState,
+    owner: str = "",
+    best: Mapping[str, float] | None = None,
+) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        owner: identity of the run that it belongs to.
+        best: of a best checkpoint: its metric -> the value there.
+    """
     leaves = [leaf.detach().cpu() for leaf in pytree.tree_leaves(state)]
     names = _names(state)
     on_cpu = pytree.tree_unflatten(leaves, pytree.tree_structure(state))
@@ -47,6 +68,7 @@ def save(path: Path, game: Game, rounds: int, step: int, state: TrainingState, o
         },
         "leaves": leaves,
         "names": names,
+        "best": dict(best or {}),
     }
     atomic_write(path, lambda file: torch.save(content, file))
 
@@ -59,11 +81,7 @@ def load(path: Path, like: TrainingState, owner: str = "") -> Checkpoint:
             ``owner``, or of another game.
     """
     content = _read(path)
-    if content["owner"] != owner:
-        raise Refused(
-            f"a checkpoint must belong to the run; {path} was written by run {content['owner']!r}, this is "
-            f"run {owner!r}. Put the run's own checkpoint back."
-        )
+    _must_belong(path, content, owner)
     leaves = content["leaves"]
     expected, structure = pytree.tree_flatten(like)
     shapes, wanted = [leaf.shape for leaf in leaves], [leaf.shape for leaf in expected]
@@ -75,6 +93,27 @@ def load(path: Path, like: TrainingState, owner: str = "") -> Checkpoint:
         )
     moved = [leaf.to(one.device, one.dtype) for leaf, one in zip(leaves, expected, strict=True)]
     return Checkpoint(content["rounds"], content["step"], pytree.tree_unflatten(moved, structure))
+
+
+def read_best(path: Path, metric: str, owner: str) -> Best | None:
+    """Read what a best checkpoint holds; None if there is no such file.
+
+    Raises:
+        Refused: the file cannot be read, or is another run's. It would be overwritten by the next best.
+    """
+    if not path.exists():
+        return None
+    content = _read(path)
+    _must_belong(path, content, owner)
+    return Best(content["step"], content.get("best", {}).get(metric))
+
+
+def _must_belong(path: Path, content: Mapping[str, Any], owner: str) -> None:
+    if content["owner"] != owner:
+        raise Refused(
+            f"a checkpoint must belong to the run; {path} was written by run {content['owner']!r}, this is "
+            f"run {owner!r}. Put the run's own checkpoint back."
+        )
 
 
 def _names(state: TrainingState) -> list[str]:

@@ -1,7 +1,7 @@
 """Records of earlier versions: what their configurations named, by the names of today.
 
-A record is never rewritten for this; its configuration is read through ``upgraded``, so that an earlier run is
-resumed, evaluated and compared as the question that it asks.
+A record is never rewritten for this; its configuration is read through ``upgraded``, so that an earlier run
+is resumed, evaluated and compared as the question that it asks.
 """
 
 from collections.abc import Mapping

@@ -22,9 +22,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from saddle.data.files import atomic_write
 from saddle.diagnosis.verdict import verdict
 from saddle.game.refusals import Refused
+from saddle.records.older import upgraded
 
 HEADER = b"step,name,value\n"
 STATUSES = ("running", "finished", "interrupted", "diverged", "failed")
@@ -96,6 +99,14 @@ class Record:
             if path.stem[5:].isdigit()
         }
         return dict(sorted(found.items()))
+
+    def read_config(self) -> dict[str, Any]:
+        """Read the resolved configuration, as this version would say it.
+
+        Raises:
+            Refused: it is missing, or no mapping in YAML.
+        """
+        return read_config(self.config)
 
     def read_provenance(self) -> dict[str, Any]:
         return _read_json(self.provenance)
@@ -180,6 +191,7 @@ class Record:
         step: int,
         num_steps: int,
         images_seen: int,
+        series: Series | None = None,
         exit_status: int | None = None,
         message: str | None = None,
         higher_is_better: Collection[str] = (),
@@ -191,6 +203,7 @@ class Record:
         """Write ``summary.json`` from the rows and from what only the caller knows; also in mid-run.
 
         Args:
+            series: the rows by name, of who holds them already; None reads them.
             status: one of ``STATUSES``. A run killed from outside stays "running".
             exit_status: of the process; None while it runs.
             message: why a run diverged, failed or was interrupted.
@@ -207,7 +220,7 @@ class Record:
             raise Refused(
                 f"a run's status must be one of {', '.join(STATUSES)}; got {status!r}. Choose one of them."
             )
-        found = self.series()
+        found = self.series() if series is None else series
         word, reason = verdict(found, higher_is_better, status, message)
         summary: dict[str, Any] = strict(
             {
@@ -227,6 +240,24 @@ class Record:
         )
         atomic_write(self.summary, _json(summary))
         return summary
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a run's ``config.yaml``; see ``Record.read_config``."""
+    if not path.is_file():
+        raise Refused(
+            f"a run must hold its configuration; {path} is missing. Delete the folder or restore it."
+        )
+    try:
+        # OmegaConf's loader takes 20 times as long
+        config = yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        raise Refused(f"{path} must be YAML; got: {error}. Restore it, or delete the run.") from None
+    if not isinstance(config, dict):
+        raise Refused(
+            f"{path} must hold a mapping; got {type(config).__name__}. Restore it, or delete the run."
+        )
+    return upgraded(config)
 
 
 def create(directory: Path, config: str, provenance: Mapping[str, Any]) -> Record:
@@ -257,10 +288,10 @@ def create(directory: Path, config: str, provenance: Mapping[str, Any]) -> Recor
 
 
 def open_record(directory: Path) -> Record:
-    """The record of an earlier run.
+    """Open the record of an earlier run.
 
     Raises:
-        ValueError: no such directory; not a run; a run killed while being created, edited by hand, or of a
+        Refused: no such directory; not a run; a run killed while being created, edited by hand, or of a
             newer format.
     """
     record = Record(Path(directory))
@@ -269,12 +300,7 @@ def open_record(directory: Path) -> Record:
         raise Refused(
             f"{must}; {record.directory} is not a directory. Give the directory that training printed."
         )
-    missing = [
-        path.name
-        for path in (record.config, record.provenance, record.metrics, record.summary)
-        if not path.is_file()
-    ]
-    if missing:
+    if missing := [path.name for path in _parts(record) if not path.is_file()]:
         raise Refused(
             f"{must}; {record.directory} lacks {', '.join(missing)}. Give another directory, or, if a run "
             "was killed here before its first step, delete it and train again."
@@ -288,6 +314,39 @@ def open_record(directory: Path) -> Record:
             "wrote it."
         )
     return record
+
+
+def find_record(directory: Path) -> Record | None:
+    """Open the record in a directory, if one was begun there.
+
+    Returns:
+        None where there is none, or no more than a kill in ``create`` leaves, which ``clear`` removes.
+
+    Raises:
+        Refused: there is one that cannot be read. It is left as it is.
+    """
+    record = Record(Path(directory))
+    return None if _is_barely_begun(record) else open_record(record.directory)
+
+
+def clear(directory: Path) -> None:
+    """Remove what a kill in ``create`` left: files without one number in them."""
+    record = Record(Path(directory))
+    assert _is_barely_begun(record)
+    for path in _parts(record):
+        for one in (path, path.with_name(f".{path.name}.tmp")):
+            one.unlink(missing_ok=True)
+
+
+def _parts(record: Record) -> tuple[Path, ...]:
+    return record.config, record.provenance, record.metrics, record.summary
+
+
+def _is_barely_begun(record: Record) -> bool:
+    """Whether nothing was measured yet: the summary, which ``create`` writes last, is not there."""
+    begun = record.metrics.read_bytes() if record.metrics.is_file() else HEADER
+    held = [*record.checkpoints.glob("*.ckpt"), *record.samples.glob("*.png")]
+    return not record.summary.exists() and begun == HEADER and not held
 
 
 def series(rows: Iterable[Row]) -> Series:
@@ -331,9 +390,8 @@ def summarize(
         if name == full_name or name in floors.values():
             continue
         higher = name in higher_is_better
-        finite = {step: value for step, value in values.items() if math.isfinite(value)}
-        step_of_best = (max if higher else min)(finite, key=finite.__getitem__, default=None)
-        best = None if step_of_best is None else finite[step_of_best]
+        step_of_best = best_step(values, higher)
+        best = None if step_of_best is None else values[step_of_best]
         last_step, last = list(values.items())[-1]
         floor = list(series.get(f"eval/{floors.get(name)}", {0: math.nan}).values())[-1]
         metrics[name] = {
@@ -363,6 +421,12 @@ def summarize(
     }
     beside = {"raw": last_of("eval_raw"), "averages": averages, "held_out": last_of("held_out")}
     return strict({"metrics": metrics, **beside})
+
+
+def best_step(values: Mapping[int, float], higher_is_better: bool) -> int | None:
+    """Find the earliest step with the best finite value; None without one."""
+    finite = {step: value for step, value in values.items() if math.isfinite(value)}
+    return (max if higher_is_better else min)(finite, key=finite.__getitem__, default=None)
 
 
 def add_times(earlier: Mapping[str, float], session: Mapping[str, float]) -> dict[str, float]:

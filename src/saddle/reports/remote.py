@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from saddle.diagnosis.verdict import verdict
 from saddle.game.refusals import Refused
+from saddle.records.older import upgraded
 from saddle.records.record import Series, summarize
 from saddle.reports.selection import Run, Selection
 
@@ -104,7 +105,7 @@ def read_run(run: Any) -> Run:
     Raises:
         KeyError: its configuration is not that of a Saddle run.
     """
-    config = dict(run.config)
+    config = upgraded(dict(run.config))
     protocol = config.pop("protocol", None)  # the tracker's config holds it beside the run's own
     metrics = config["metrics"]
     series = _series(run.scan_history())

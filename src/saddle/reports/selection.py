@@ -18,7 +18,7 @@ import yaml
 from saddle.game.refusals import Refused
 from saddle.records import sweep_index
 from saddle.records.questions import config_hash, key, typed_keys
-from saddle.records.record import Series, open_record
+from saddle.records.record import Series, open_record, read_config
 
 PARTS = (
     "summary.json",
@@ -103,7 +103,7 @@ def find(places: Sequence[str]) -> list[Path]:
     Raises:
         ValueError: a place that does not exist, or no run anywhere.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}  # by where it really lies: a run and a link to it are one
     for place in places:
         matches = [place] if os.path.exists(place) else sorted(glob.glob(place, recursive=True), key=_natural)
         if not matches:
@@ -113,7 +113,8 @@ def find(places: Sequence[str]) -> list[Path]:
             )
         for match in matches:
             start = Path(match) if os.path.isdir(match) else Path(match).parent
-            found |= dict.fromkeys(_below(start))
+            for directory in _below(start):
+                found.setdefault(os.path.realpath(directory), directory)
     if not found:
         words = [row["status"] for place in places for row in _jobs(Path(place))]
         statuses = Counter(UNRECORDED.get(word, word) for word in words).most_common()
@@ -122,7 +123,7 @@ def find(places: Sequence[str]) -> list[Path]:
             f"a comparison must have runs; found none under {', '.join(places)}{jobs}. "
             "Give the folder of a run or of a sweep, such as runs/sweep/<sweep>."
         )
-    return list(found)
+    return list(found.values())
 
 
 def read(directories: Sequence[Path], track: Callable[[Sequence[Path]], Iterable[Path]] = iter) -> Selection:
@@ -176,7 +177,7 @@ def read_run(directory: Path) -> Run:
     Raises:
         ValueError: a record of another format, edited by hand, or without a configuration.
     """
-    config = _read_config(directory / "config.yaml")
+    config = read_config(directory / "config.yaml")
     if not all((directory / part).is_file() for part in PARTS):
         return Run(str(directory), config, {})
     record = open_record(directory)
@@ -195,27 +196,14 @@ def read_run(directory: Path) -> Run:
     )
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise Refused(
-            f"a run must hold its configuration; {path} is missing. Delete the folder or restore it."
-        )
-    try:
-        config = yaml.load(
-            path.read_text("utf-8"), yaml.CSafeLoader
-        )  # OmegaConf's loader takes 20 times as long
-    except yaml.YAMLError as error:
-        raise Refused(f"{path} must be YAML; got: {error}. Restore it, or delete the run.") from None
-    if not isinstance(config, dict):
-        raise Refused(
-            f"{path} must hold a mapping; got {type(config).__name__}. Restore it, or delete the run."
-        )
-    return config
-
-
 def _below(start: Path) -> list[Path]:
-    found = []
+    """Run directories in and below a folder, each once, whatever links lead there, into loops included."""
+    found, seen = [], set()
     for folder, inner, files in os.walk(start, followlinks=True):
+        if (place := os.path.realpath(folder)) in seen:
+            inner.clear()
+            continue
+        seen.add(place)
         is_run = any(part in files for part in PARTS) or ("config.yaml" in files and "samples" in inner)
         if is_run:
             found.append(Path(folder))

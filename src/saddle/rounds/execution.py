@@ -1,4 +1,4 @@
-"""How a round of the game is run: the only file that knows.
+"""How a round of one game is run; many games at once are in ``lifting``.
 
 A round advances everything that training remembers, the ``TrainingState``: a tree of tensors that
 is replaced and never written to, so an unfinished chunk of rounds is undone by dropping it.
@@ -74,6 +74,15 @@ class Step(Protocol):
 
 Execution = Callable[[Step], Step]
 """How a step is run: a choice of ``conf/execution``."""
+
+
+class Method(NamedTuple):
+    """What the rounds of one run are made of."""
+
+    game: Game
+    dynamics: Dynamics
+    averages: Averages
+    schedules: Players = CONSTANT  # of each player's learning rate; None is constant
 
 
 def start(game: Game, dynamics: Dynamics, averages: Averages, device: torch.device) -> TrainingState:

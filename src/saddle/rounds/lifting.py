@@ -1,5 +1,7 @@
 """Many games in one step: members that differ in weights, batches and numbers, lifted by ``torch.func.vmap``.
 
+Ensembles of runs, cells of diagrams and the seeds of claims are all played by ``together``.
+
 Each member is an ordinary game, put together by itself. Where members' games, dynamics and averages hold
 unlike numbers, those become tensors with one entry a member; everything else must be alike, since a lifted
 step does the same operations for all. So a member may differ in any floating-point number that is only
@@ -13,7 +15,7 @@ No step mixes members, so one whose numbers stop being finite leaves the others 
 
 import copy
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,32 +26,23 @@ from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from saddle.game.calculus import FUNCTIONAL, Logs
-from saddle.game.game import Batch, Game, Players
+from saddle.game.game import Batch, Players
 from saddle.game.network import Network
 from saddle.game.refusals import Refused
 from saddle.rounds.execution import (
     CONSTANT,
-    Averages,
-    Dynamics,
     Execution,
+    Method,
     Round,
     Step,
     TrainingState,
     advance,
     factors_at,
     representative,
+    rounds,
 )
 
 Path = tuple[str, ...]  # into a tree of parts, such as ("game", "penalties", "r1", "gamma")
-
-
-class Parts(NamedTuple):
-    """What the rounds of one member are made of."""
-
-    game: Game
-    dynamics: Dynamics
-    averages: Averages
-    schedules: Players = CONSTANT  # of which every member may have others
 
 
 class Unlike(Refused):
@@ -61,13 +54,13 @@ def stack(trees: Sequence[Any]) -> Any:
     return pytree.tree_map(lambda *leaves: torch.stack(leaves), *trees)
 
 
-def member(tree: Any, index: int) -> Any:
+def unstack(tree: Any, index: int) -> Any:
     """One member's tree, a copy of its own: a checkpoint of a view would hold the whole ensemble."""
     return pytree.tree_map(lambda leaf: leaf[index].clone(), tree)
 
 
-def bind(part: Any, path: Path, value: Any) -> Any:
-    """A copy of the part with ``value`` at the path: through fields, keywords of a partial, and keys.
+def with_number(part: Any, path: Path, value: Any) -> Any:
+    """Copy a tree of parts with ``value`` at the path: through fields, keywords of a partial, and keys.
 
     No check of the part's own runs: they are for numbers, and the members' numbers have passed them.
     """
@@ -75,15 +68,17 @@ def bind(part: Any, path: Path, value: Any) -> Any:
         return value
     key, rest = path[0], path[1:]
     if isinstance(part, partial):
-        return partial(part.func, *part.args, **{**part.keywords, key: bind(part.keywords[key], rest, value)})
+        return partial(
+            part.func, *part.args, **{**part.keywords, key: with_number(part.keywords[key], rest, value)}
+        )
     if isinstance(part, Mapping):
-        return {**part, key: bind(part[key], rest, value)}
+        return {**part, key: with_number(part[key], rest, value)}
     if isinstance(part, tuple):  # a NamedTuple
-        return part._replace(**{key: bind(getattr(part, key), rest, value)})  # type: ignore[attr-defined]
+        return part._replace(**{key: with_number(getattr(part, key), rest, value)})  # type: ignore[attr-defined]
     bound = copy.copy(part)
     for name in [name for name in vars(bound) if name not in {field.name for field in fields(part)}]:
         del bound.__dict__[name]  # cached properties of the part as it was
-    object.__setattr__(bound, key, bind(getattr(part, key), rest, value))
+    object.__setattr__(bound, key, with_number(getattr(part, key), rest, value))
     return bound
 
 
@@ -173,18 +168,18 @@ def _must_be_one_function(first: nn.Module, other: nn.Module, path: Path) -> Non
             raise _unlike(place, [layer, others[name]], "it decides the function that the network is")
 
 
-def lift(members: Sequence[Parts], like: Tensor) -> Step:
+def lift(members: Sequence[Method], like: Tensor, *, one_batch: bool = False) -> Step:
     """The members' steps as one: of stacked states, stacked batches, and factors (M,).
 
     Args:
         like: has the dtype and device of the players' parameters.
+        one_batch: every member takes the same batches, which are then not stacked.
 
     Raises:
         Unlike: the members differ in more than parameters and floating-point numbers.
     """
-    games = [replace(parts.game, calculus=FUNCTIONAL) for parts in members]
     bindable = [
-        parts._replace(game=game, schedules=CONSTANT) for parts, game in zip(members, games, strict=True)
+        one._replace(game=replace(one.game, calculus=FUNCTIONAL), schedules=CONSTANT) for one in members
     ]
     common = bindable[0]
     numbers = {path: like.new_tensor(values) for path, values in differing(bindable).items()}
@@ -198,35 +193,49 @@ def lift(members: Sequence[Parts], like: Tensor) -> Step:
             batches: tuple[Batch, ...],
             *given: Players,
         ) -> tuple[TrainingState, Logs]:
-            parts = common
+            method = common
             for path, value in own.items():
-                parts = bind(parts, path, value)
-            game, dynamics, averages, _ = parts
+                method = with_number(method, path, value)
+            game, dynamics, averages, _ = method
             (factors,) = given or (CONSTANT,)
             return advance(game, dynamics, averages, state, batches, factors, round=round)
 
         given = () if factors is CONSTANT else (factors,)
-        return vmap(of_one)(numbers, state, batches, *given)
+        axes = (0, 0, None if one_batch else 0, *(0 for _ in given))
+        return vmap(of_one, in_dims=axes)(numbers, state, batches, *given)
 
     return step
 
 
-def rounds(members: Sequence[Parts], execution: Execution, like: Tensor) -> Round:
-    """The rounds of all members at once; see ``lift``."""
-    run = execution(lift(members, like))
+class Together(NamedTuple):
+    """The rounds of some members as one, and the way of their trees there and back."""
+
+    play: Round
+    join: Callable[[Sequence[Any]], Any]  # a tree of each member -> the tree that is played
+    part: Callable[[Any, int], Any]  # that tree -> the tree of one member
+
+
+def together(
+    members: Sequence[Method], execution: Execution, like: Tensor, *, one_batch: bool = False
+) -> Together:
+    """The rounds of all members at once: lifted, or as they are where there is one; see ``lift``."""
+    if len(members) == 1 and not one_batch:
+        (alone,) = members
+        return Together(rounds(*alone, execution), lambda trees: trees[0], lambda tree, _: tree)
+    run = execution(lift(members, like, one_batch=one_batch))
 
     def play(state: TrainingState, batches: tuple[Batch, ...], index: int) -> tuple[TrainingState, Logs]:
         return run(
             state, batches, _factors(members, index, like), round=representative(members[0].game, index)
         )
 
-    return play
+    return Together(play, stack, unstack)
 
 
-def _factors(members: Sequence[Parts], index: int, like: Tensor) -> Players:
-    if all(parts.schedules == CONSTANT for parts in members):
+def _factors(members: Sequence[Method], index: int, like: Tensor) -> Players:
+    if all(one.schedules == CONSTANT for one in members):
         return CONSTANT
-    found = [factors_at(parts.dynamics, parts.schedules, index) for parts in members]
+    found = [factors_at(one.dynamics, one.schedules, index) for one in members]
     # float64 whatever the parameters' dtype: as a scalar, a factor never changes that of a vector
     columns = ([1.0 if value is None else value for value in column] for column in zip(*found, strict=True))
     return Players(*(like.new_tensor(column, dtype=torch.float64) for column in columns))

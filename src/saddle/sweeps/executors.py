@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from saddle.game.refusals import Refused
-from saddle.sweeps.jobs import LOCK, LOG, Child, Job, Outcome, begin, outcome, run, settled, take_lock
+from saddle.records.outcome import Outcome
+from saddle.sweeps.jobs import LOCK, LOG, Child, Job, begin, outcome, run, settled, take_lock
 
 Events = Iterator[tuple[Job, Outcome | None]]
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

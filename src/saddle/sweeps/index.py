@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from saddle.data.files import atomic_write
+from saddle.records.outcome import Outcome
 from saddle.records.sweep_index import COLUMNS
-from saddle.sweeps.jobs import Job, Outcome
+from saddle.sweeps.jobs import Job
 
 LARGE, EVERY = 1000, 1.0  # above so many jobs, seconds between two writings: 10,000 jobs make a megabyte
 

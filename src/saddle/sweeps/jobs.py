@@ -14,13 +14,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from saddle.game.refusals import Refused
+from saddle.records.names import quoted
+from saddle.records.outcome import Outcome
 from saddle.records.questions import key
-from saddle.records.record import open_record
-from saddle.sweeps.names import quoted
+from saddle.records.record import clear, find_record
 
 LOCK, LOG = ".lock", "log.txt"
 NO_ROOM = 74  # exit status of a run that found its disk full; EX_IOERR of sysexits.h
@@ -43,15 +45,6 @@ class Job(NamedTuple):
     program: tuple[str, ...] = (sys.executable, "-m", "saddle.sweeps.child")
 
 
-class Outcome(NamedTuple):
-    """How a job ended: a status of ``saddle.records.record``, or "refused"."""
-
-    status: str
-    exit_status: int
-    message: str | None = None
-    seconds: float = 0.0
-
-
 class Child(NamedTuple):
     """The process of a job, under way."""
 
@@ -62,8 +55,14 @@ class Child(NamedTuple):
 
 
 def settled(job: Job) -> Outcome | None:
-    """How a job ended that need not be run again: it finished, or it diverged, and would do so again."""
-    summary = _summary(job)
+    """Say how a job ended that is not to be run again: it finished, or diverged, and would do so again.
+
+    So is one whose record cannot be read: what it holds is left as it is, and told.
+    """
+    try:
+        summary = _summary(job)
+    except Refused as error:
+        return Outcome("refused", 2, str(error))
     if summary is None or summary["status"] not in ("finished", "diverged"):
         return None
     if not (job.directory / "report.html").exists():  # killed before its last act
@@ -107,9 +106,7 @@ def begin(job: Job, environment: Mapping[str, str], gpus: Sequence[str] = ()) ->
 
 def _start(job: Job, lock: BinaryIO, environment: Mapping[str, str], gpus: Sequence[str]) -> Child:
     if _summary(job) is None:  # killed while its record was being made: nothing in it is worth keeping
-        for path in job.directory.iterdir():
-            if path.name not in (LOCK, LOG):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        clear(job.directory)
         words = list(job.words)
     else:
         words = [f"resume={quoted(job.directory)}", *(w for w in job.words if key(w) in BESIDE_RESUME)]
@@ -155,7 +152,10 @@ def run(job: Job, environment: Mapping[str, str], gpus: Sequence[str] = ()) -> O
 def outcome(child: Child, exit_status: int) -> Outcome:
     """What to say of a job whose process has ended."""
     job, seconds = child.job, time.monotonic() - child.began
-    summary = _summary(job) or {"status": None, "exit_status": None, "message": None}
+    summary = None
+    with suppress(Refused):  # its own message says what is wrong
+        summary = _summary(job)
+    summary = summary or {"status": None, "exit_status": None, "message": None}
     if exit_status == summary["exit_status"] and summary["status"] != "running":
         return Outcome(summary["status"], exit_status, summary["message"], seconds)
     if exit_status in (-signal.SIGTERM, -signal.SIGINT):  # before it could save anything: while it imported
@@ -173,10 +173,13 @@ def outcome(child: Child, exit_status: int) -> Outcome:
 
 
 def _summary(job: Job) -> dict[str, Any] | None:
-    try:
-        return open_record(job.directory).read_summary()
-    except ValueError:
-        return None
+    """The summary of a job's record; None where there is no record yet.
+
+    Raises:
+        Refused: there is one that cannot be read.
+    """
+    record = find_record(job.directory)
+    return None if record is None else record.read_summary()
 
 
 def _last_words(log: Path, start: int) -> str:

@@ -14,9 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from saddle.game.refusals import Refused
+from saddle.records.outcome import Outcome
 from saddle.sweeps.executors import Executor
 from saddle.sweeps.index import Index
-from saddle.sweeps.jobs import Job, Outcome, settled, take_lock
+from saddle.sweeps.jobs import Job, settled, take_lock
 
 SHOWN = 30  # rows of the table at the end; the index has all
 

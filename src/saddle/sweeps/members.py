@@ -8,18 +8,20 @@ import difflib
 import shlex
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from omegaconf import DictConfig, OmegaConf
+from torch.utils import _pytree as pytree
 
-from saddle.commands.train import own_config
 from saddle.game.refusals import Refused
 from saddle.records.questions import OF_THE_SWEEP, flatten, key, typed
-
-if TYPE_CHECKING:
-    from saddle.rounds.lifting import Parts
-    from saddle.training.assembly import Experiment
+from saddle.rounds.execution import EAGER, start
+from saddle.rounds.lifting import Unlike, together
+from saddle.training.assembly import Experiment
+from saddle.training.configuration import own_config
 
 # groups whose numbers are calculated with; all others decide what is computed, measured or kept
 LIFTED = (
@@ -161,59 +163,34 @@ def _must_be_known(config: DictConfig, paths: Sequence[str]) -> None:
             )  # fmt: skip
 
 
-def parts_of(experiment: "Experiment") -> "Parts":
-    from saddle.rounds.lifting import Parts
-
-    return Parts(experiment.game, experiment.dynamics, experiment.averages, experiment.module.schedules)
-
-
-def must_lift(experiments: Sequence["Experiment"]) -> None:
+def must_lift(experiments: Sequence[Experiment]) -> None:
     """Play a lifted round on a small batch: whatever cannot be lifted shows here.
 
     Raises:
-        ValueError: the members differ in what cannot be lifted, or a part decides by a number that varies.
+        Refused: the members differ in what cannot be lifted, or a part decides by a number that varies.
     """
-    import torch
-
-    from saddle.data.sampling import draw_batches
-    from saddle.rounds import lifting as ensemble
-    from saddle.rounds.execution import EAGER, start
-
-    members = [parts_of(experiment) for experiment in experiments]
-    modules = [experiment.module for experiment in experiments]
+    members = [experiment.member for experiment in experiments]
+    methods = [member.method for member in members]
     device = torch.device("cpu")
-    states = [start(parts.game, parts.dynamics, parts.averages, device) for parts in members]
+    states = [start(one.game, one.dynamics, one.averages, device) for one in methods]
     for state in states:
         if _shapes(state) != _shapes(states[0]):
             first, other = (sum(map(len, one.players)) for one in (states[0], state))
-            raise ensemble.Unlike(
+            raise Unlike(
                 "members of an ensemble must have networks and memories of the same shapes; got networks of "
                 f"{first:,} and {other:,} parameters."
             )
-    num = min(modules[0].batch_size, 2 * members[0].game.pack)
-    batches = [
-        draw_batches(
-            module.dataset.train,
-            module.latents,
-            module.game,
-            num,
-            module.dynamics.num_batches,
-            module.seed,
-            0,
-        )
-        for module in modules
-    ]
-    play = ensemble.rounds(members, EAGER, states[0].players.generator)
+    num = min(members[0].batch_size, 2 * methods[0].game.pack)
+    batches = [replace(member, batch_size=num).draw(0) for member in members]
+    step = together(methods, EAGER, states[0].players.generator)
     try:
-        play(ensemble.stack(states), ensemble.stack(batches), 0)
+        step.play(step.join(states), step.join(batches), 0)
     except (RuntimeError, TypeError) as error:
-        raise ensemble.Unlike(
+        raise Unlike(
             "every part of an ensemble must only calculate with its numbers; a lifted round fails with: "
             f"{str(error).splitlines()[0]}"
         ) from error
 
 
 def _shapes(state: Any) -> list[tuple[int, ...]]:
-    from torch.utils import _pytree as pytree
-
     return [tuple(leaf.shape) for leaf in pytree.tree_leaves(state)]

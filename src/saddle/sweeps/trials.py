@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from saddle.game.refusals import Refused
+from saddle.records.names import slug
+from saddle.records.outcome import Outcome
 from saddle.records.record import open_record
 from saddle.sweeps.executors import Stop, gpus, threads
-from saddle.sweeps.jobs import NO_ROOM, Child, Job, Outcome, begin, outcome, take_lock
-from saddle.sweeps.names import slug
+from saddle.sweeps.jobs import NO_ROOM, Child, Job, begin, outcome, take_lock
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

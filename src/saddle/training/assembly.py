@@ -14,26 +14,50 @@ from saddle.game.game import Game, Players
 from saddle.game.network import Network
 from saddle.game.randomness import seed_of
 from saddle.records.questions import config_hash as config_hash
-from saddle.rounds.execution import EAGER, Averages, Dynamics
+from saddle.rounds.execution import EAGER, Averages, Dynamics, Execution, Method
 from saddle.training import checks
 from saddle.training.advice import advice
-from saddle.training.module import GANModule
+from saddle.training.member import Member
+from saddle.training.module import Pace
 
 
 class Experiment(NamedTuple):
+    """The objects of a run.
+
+    Args:
+        dataset: on the CPU; the member's own follows it to its device.
+        member: what is trained.
+        pace: of its rounds; ``execution``: how they are run.
+        advice: what works, but is probably not what was meant.
+    """
+
     dataset: Dataset
-    game: Game
-    dynamics: Dynamics
-    averages: Averages
-    module: GANModule
+    member: Member
+    pace: Pace
+    execution: Execution
     sampler: Sampler
     evaluator: Evaluator
     probes: dict[str, Probe]
-    advice: list[str]  # warnings
+    advice: list[str]
+
+    @property
+    def game(self) -> Game:
+        """Both networks, their losses and penalties."""
+        return self.member.method.game
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """Who moves when."""
+        return self.member.method.dynamics
+
+    @property
+    def averages(self) -> Averages:
+        """Averages of the generator's weights, by name."""
+        return self.member.method.averages
 
     @property
     def averaging(self) -> str:
-        """Of the evaluated generator's weights, by the average's name."""
+        """Name of the average that is evaluated, or "none"."""
         return next(iter(self.averages), "none")
 
 
@@ -70,21 +94,18 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     checks.steps(config, dynamics)
     takes_slopes = checks.shapes(game, dataset, model["latents"], config)
     checks.fit(game, dynamics, dataset, takes_slopes)
-    module = GANModule(
-        game,
-        dynamics,
-        averages,
+    schedules = Players(**instantiate(config.schedule, _convert_="all"))
+    member = Member(
+        Method(game, dynamics, averages, schedules),
         dataset,
         model["latents"],
-        batch_size=config.batch_size,
-        seed=config.seed,
-        num_steps=config.num_steps,
-        steps_per_execution=config.steps_per_execution,
-        schedules=Players(**instantiate(config.schedule, _convert_="all")),
-        periods=(config.evaluate_every, config.checkpoint_every),
-        # a record from before there was a choice has none
-        execution=instantiate(config.execution) if "execution" in config else EAGER,
+        config.batch_size,
+        config.seed,
+        config.num_steps,
     )
+    pace = Pace(config.steps_per_execution, (config.evaluate_every, config.checkpoint_every))
+    # a record from before there was a choice has none
+    execution = instantiate(config.execution) if "execution" in config else EAGER
     metrics = instantiate(config.metrics, _convert_="all")
     sampler = Sampler(game.generator, model["latents"], config.batch_size, metrics.pop("seed"))
     evaluator = like.evaluator if like else Evaluator(**metrics)
@@ -92,7 +113,7 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
         evaluator.features(dataset.train[:2])  # refuses data that it cannot see
     advised = advice(game, dynamics, dataset, takes_slopes, config.num_steps)
     probes = instantiate(config.get("diagnostics") or {}, _convert_="all")  # an older run has none
-    return Experiment(dataset, game, dynamics, averages, module, sampler, evaluator, probes, advised)
+    return Experiment(dataset, member, pace, execution, sampler, evaluator, probes, advised)
 
 
 def _penalties(config: DictConfig, group: str) -> tuple[dict[str, Any], dict[str, int]]:

@@ -1,39 +1,25 @@
-"""GANModule: the one LightningModule. Lightning drives; the game is played in pure functions.
+"""GANModule: the one LightningModule. Lightning drives; games are played in pure functions.
 
-Lightning's "batch" is a chunk: a range of rounds of the game, played in one ``training_step`` with
-no host synchronisation in between. Its optimizer is a shell that runs the chunk. Its
-``global_step`` counts chunks; the clock of a run is ``generator_steps``.
+It holds the members of an ensemble, or the one of a solo run. Lightning's "batch" is a chunk: a range of
+rounds that some members play, in one ``training_step`` with no host synchronisation in between. Its
+optimizer is a shell that runs the chunk. Its ``global_step`` counts chunks; the clock of a run is its
+member's ``generator_steps``.
+
+Members that stand at the same round play it in one lifted step. Those that a kill left behind the others
+catch up first. One that has diverged is left alone, and stays in the step, whose shapes may be compiled.
 """
 
-import math
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
-from torch.utils import _pytree as pytree
 
-from saddle.data.dataset import Dataset
-from saddle.data.sampling import LatentLaw, draw_batches
-from saddle.game.game import Batch, Game, Players
-from saddle.rounds.execution import (
-    CONSTANT,
-    EAGER,
-    Averages,
-    Dynamics,
-    Execution,
-    TrainingState,
-    rounds,
-    start,
-)
-
-# Euclidean norm of each player's parameters: not finite as soon as one of them is not
-WEIGHTS_NORM = {"generator": "diag/generator_norm", "discriminator": "diag/discriminator_norm"}
-
-
-class Diverged(RuntimeError):
-    """A loss, gradient or weight stopped being finite."""
+from saddle.game.game import Players
+from saddle.rounds.execution import EAGER, Execution
+from saddle.rounds.lifting import Together, together
+from saddle.training.member import WEIGHTS_NORM, Diverged, Member
 
 
 class ShellOptimizer(torch.optim.Optimizer):
@@ -46,195 +32,153 @@ class ShellOptimizer(torch.optim.Optimizer):
         return closure() if closure else None
 
 
-class GANModule(LightningModule):
-    """A game under training.
+class Chunk(NamedTuple):
+    """Rounds to be played without a look at anything, and who plays them."""
+
+    group: tuple[Member, ...]  # all stand at the first of the rounds
+    rounds: range
+
+
+class Pace(NamedTuple):
+    """How many rounds a chunk has.
 
     Args:
-        game: the two networks, their loss and penalties.
-        dynamics: who moves when; carries both update rules.
-        averages: of the generator's weights, by name; the first is what is evaluated.
-        dataset: real samples; they are kept on the device.
-        latents: (num, random) -> latents (num, d).
-        batch_size: N of every batch.
-        seed: of every batch, together with the round.
-        num_steps: generator steps after which the run ends.
-        steps_per_execution: rounds in a chunk. Changes how often losses are read, not the training.
-        schedules: of each player's learning rate; None is constant.
+        steps_per_execution: rounds in a chunk at most. Changes how often losses are read, not the training.
         periods: generator steps at whose multiples a chunk must end, so that something can happen there.
+    """
+
+    steps_per_execution: int
+    periods: tuple[int, ...] = ()
+
+
+class _Playing(NamedTuple):
+    """Members in one step, and the state that they have reached together."""
+
+    members: tuple[Member, ...]
+    together: Together
+    rounds: int
+    state: Any
+
+
+class GANModule(LightningModule):
+    """The members of an ensemble under training, or one run.
+
+    Args:
+        members: one or more, alike but for numbers and seeds; see ``saddle.rounds.lifting``.
+        pace: of all of them.
         execution: how a round is run.
     """
 
-    def __init__(
-        self,
-        game: Game,
-        dynamics: Dynamics,
-        averages: Averages,
-        dataset: Dataset,
-        latents: LatentLaw,
-        *,
-        batch_size: int,
-        seed: int,
-        num_steps: int,
-        steps_per_execution: int,
-        schedules: Players = CONSTANT,
-        periods: tuple[int, ...] = (),
-        execution: Execution = EAGER,
-    ) -> None:
+    def __init__(self, members: Sequence[Member], pace: Pace, execution: Execution = EAGER) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.game, self.dynamics, self.averages, self.schedules = game, dynamics, averages, schedules
-        self.generator, self.discriminator = game.generator.module, game.discriminator.module
-        self.dataset, self.latents = dataset, latents
-        self.batch_size, self.seed, self.num_steps = batch_size, seed, num_steps
-        self.steps_per_execution, self.periods, self.execution = steps_per_execution, periods, execution
-        self.rounds = 0
-        self.training_state: TrainingState | None = None  # made, or given by a checkpoint, before round 0
-        self.logs: dict[str, float] | None = None  # means over the last chunk; None if it was dropped
-        self.seconds = 0.0  # that the last chunk took
+        self.members, self.pace, self.execution = tuple(members), pace, execution
+        games = [member.method.game for member in self.members]
+        # held here so that Lightning moves them to its device
+        self.networks = torch.nn.ModuleList(
+            network.module for game in games for network in (game.generator, game.discriminator)
+        )
         self.stop_requested = False
-
-    @property
-    def generator_steps(self) -> int:
-        """The clock."""
-        return self.rounds * self.dynamics.num_generator_steps
-
-    @property
-    def images_seen(self) -> int:
-        """Real samples shown to the discriminator, repetitions included."""
-        return self.rounds * self.dynamics.num_discriminator_steps * self.batch_size
-
-    @property
-    def gradient_evaluations(self) -> int:
-        """What training has cost so far, in gradients of one player's loss."""
-        return self.rounds * self.dynamics.num_gradients
-
-    @property
-    def finished(self) -> bool:
-        return self.generator_steps >= self.num_steps
-
-    @property
-    def state(self) -> TrainingState:
-        """Everything that training remembers."""
-        if self.training_state is None:
-            raise RuntimeError("the training state exists once fit has begun; read it from a callback.")
-        return self.training_state
+        self._playing: _Playing | None = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return ShellOptimizer()
 
     def on_fit_start(self) -> None:
         # here, not in __init__: Lightning has moved the networks to the device by now
-        self.begin(self.device)
-        self._play = rounds(self.game, self.dynamics, self.averages, self.schedules, self.execution)
+        self.begin()
 
-    def begin(self, device: torch.device) -> None:
-        """Bring the data and the training state, which is made if there is none yet, to the device."""
-        self.dataset = self.dataset.to(device)
-        if self.training_state is None:
-            self.training_state = start(self.game, self.dynamics, self.averages, device)
-        self.training_state = pytree.tree_map(lambda tensor: tensor.to(device), self.training_state)
+    def begin(self) -> None:
+        """Bring every member to the device; data that members share stay shared."""
+        moved: dict[int, Any] = {}
+        for member in self.members:
+            given = member.dataset
+            member.dataset = moved.get(id(given), given)
+            member.begin(self.device)
+            moved[id(given)] = member.dataset
 
-    def train_dataloader(self) -> Iterator[range]:
+    def train_dataloader(self) -> Iterator[Chunk]:
         return self.chunks()
 
-    def chunks(self) -> Iterator[range]:
-        """Ranges of rounds from the present one on; each ends at or before every period's multiple."""
-        per_round = self.dynamics.num_generator_steps
-        periods = [self.steps_per_execution, *(period // per_round for period in self.periods)]
-        first, last = self.rounds, self.num_steps // per_round
-        while first < last and not self.stop_requested:
-            end = min(last, *((first // period + 1) * period for period in periods))
-            yield range(first, end)
-            first = end
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield what is to be played next until all members have ended or a stop is asked for.
 
-    def transfer_batch_to_device(self, batch: range, device: torch.device, dataloader_idx: int) -> range:
+        A chunk ends at or before every period's multiple, and where its members meet others. Lightning asks
+        for a chunk before it has played the last one, so a member may have diverged by the time that its own
+        comes.
+        """
+        per_round = self.members[0].method.dynamics.num_generator_steps
+        periods = [self.pace.steps_per_execution, *(period // per_round for period in self.pace.periods)]
+        at = {member: member.rounds for member in self.members}  # where each will stand by then
+        while not self.stop_requested:
+            live = [member for member in self.members if member.fault is None]
+            if not (behind := [member for member in live if at[member] < member.last_round]):
+                return
+            first = min(at[member] for member in behind)
+            group = tuple(member for member in behind if at[member] == first)
+            ahead = [at[member] for member in live if at[member] > first]
+            ends = [(first // period + 1) * period for period in periods]
+            chunk = Chunk(group, range(first, min(group[0].last_round, *ends, *ahead)))
+            at |= dict.fromkeys(group, chunk.rounds.stop)
+            yield chunk
+
+    def transfer_batch_to_device(self, batch: Chunk, device: torch.device, dataloader_idx: int) -> Chunk:
         return batch  # nothing in it lives on a device, and Lightning would try to rebuild it as a list
 
-    def training_step(self, chunk: range, batch_idx: int) -> None:
-        began = time.perf_counter()
+    def training_step(self, chunk: Chunk, batch_idx: int) -> None:
         self.optimizers().step(closure=lambda: self.play(chunk))  # type: ignore[union-attr]
-        self.seconds = time.perf_counter() - began
 
-    def play(self, chunk: range) -> None:
-        """Play the rounds of a chunk, or none of them if the run is asked to stop meanwhile.
+    def play(self, chunk: Chunk) -> None:
+        """Play a chunk, or forget it if the run is asked to stop meanwhile: resuming plays it again, alike.
 
-        Raises:
-            Diverged: naming the first round after which something was not finite, and the player.
+        Each member is then where its rounds have led, or has a ``fault`` and stays where it was.
         """
-        state, rows = self.state, []
-        self.logs = None
-        for index in chunk:
+        if not (group := [member for member in chunk.group if member.fault is None]):
+            return
+        began, rows = time.perf_counter(), []
+        playing = self._prepared(group, chunk.rounds.start)
+        state = playing.state
+        for member in group:
+            member.logs = None
+        for index in chunk.rounds:
             if self.stop_requested:
-                return  # the chunk's rounds are forgotten: resuming plays them again, alike
-            state, logs = self._play(state, self.draw(index), index)
-            rows.append(
-                logs
-                | {
-                    WEIGHTS_NORM["discriminator"]: state.players.discriminator.norm(),
-                    WEIGHTS_NORM["generator"]: state.players.generator.norm(),
-                }
-            )
-        together = torch.stack([value for row in rows for value in row.values()])
-        values = iter(together.double().tolist())  # the chunk's one synchronisation
-        self.take(chunk, state, [dict(zip(row, values, strict=False)) for row in rows])
+                return
+            batches = playing.together.join([member.draw(index) for member in playing.members])
+            state, logs = playing.together.play(state, batches, index)
+            rows.append(logs | _weight_norms(state.players))
+        stacked = torch.stack([value for row in rows for value in row.values()])
+        columns = stacked.double().view(len(stacked), -1).T.tolist()  # the chunk's one synchronisation
+        self._playing = playing._replace(rounds=chunk.rounds.stop, state=state)
+        seconds = (time.perf_counter() - began) / len(group)
+        for place, member in enumerate(playing.members):
+            if member.fault is not None:
+                continue
+            values = iter(columns[place])
+            own = [dict(zip(row, values, strict=False)) for row in rows]
+            member.seconds = seconds
+            try:
+                member.take(chunk.rounds, playing.together.part(state, place), own)
+            except Diverged as error:
+                member.fault = str(error)
 
-    def draw(self, index: int) -> tuple[Batch, ...]:
-        """The batches of a round."""
-        return draw_batches(
-            self.dataset.train,
-            self.latents,
-            self.game,
-            self.batch_size,
-            self.dynamics.num_batches,
-            self.seed,
-            index,
-        )
-
-    def take(self, chunk: range, state: TrainingState, rows: Sequence[dict[str, float]]) -> None:
-        """Be where the chunk's rounds, which logged ``rows``, have led.
-
-        Raises:
-            Diverged: see ``play``; the module stays where it was.
-        """
-        self.logs = None
-        self._must_be_finite(rows, chunk)
-        self.training_state, self.rounds = state, chunk.stop
-        series: dict[str, list[float]] = {}  # a lazy penalty need not log in every round
-        for row in rows:
-            for name, value in row.items():
-                series.setdefault(name, []).append(value)
-        self.logs = {name: math.fsum(values) / len(values) for name, values in series.items()}
-
-    def _must_be_finite(self, rows: Sequence[dict[str, float]], chunk: range) -> None:
-        def is_of_generator(name: str) -> bool:
-            return name.partition("/")[2].startswith("generator")
-
-        for index, row in zip(chunk, rows, strict=True):
-            # the discriminator's first: where it moves first, the generator only inherits its fault
-            for name, value in sorted(row.items(), key=lambda item: is_of_generator(item[0])):
-                if not math.isfinite(value):
-                    player = "generator" if is_of_generator(name) else "discriminator"
-                    step = (index + 1) * self.dynamics.num_generator_steps
-                    what = "weights" if name in WEIGHTS_NORM.values() else name
-                    raise Diverged(
-                        f"losses and weights must stay finite; the {player}'s {what} became {value} at "
-                        f"generator step {step}. {self._remedy(player, index)}"
-                    )
-
-    def _remedy(self, player: str, index: int) -> str:
-        if index == 0:
-            return (
-                "It was the first round: look for a setting or data that is not finite or far too large, "
-                f"optimizer.{player}.lr among them."
-            )
-        lower = f"Lower optimizer.{player}.lr"
-        if on := ", ".join(self.game.penalties):
-            return f"{lower}, or give another weight to what holds the discriminator back already ({on})."
-        return f"{lower}, or bound the discriminator with a penalty such as regularizer=[r1]."
+    def _prepared(self, group: Sequence[Member], at: int) -> _Playing:
+        """The step that these members play in: the last one, where they still play together."""
+        last = self._playing
+        if last and last.rounds == at and {*group} <= {*last.members}:
+            return last
+        states = [member.state for member in group]
+        methods = [member.method for member in group]
+        step = together(methods, self.execution, states[0].players.generator)
+        return _Playing(tuple(group), step, at, step.join(states))
 
     def on_fit_end(self) -> None:
         """Put the trained parameters back into the modules."""
-        if self.training_state is not None:
-            networks = zip((self.game.generator, self.game.discriminator), self.state.players, strict=True)
-            for network, vector in networks:
-                network.module.load_state_dict(network.unflatten(vector), strict=False)
+        for member in self.members:
+            member.put_back()
+
+
+def _weight_norms(players: Players) -> dict[str, torch.Tensor]:
+    return {
+        WEIGHTS_NORM["discriminator"]: torch.linalg.vector_norm(players.discriminator, dim=-1),
+        WEIGHTS_NORM["generator"]: torch.linalg.vector_norm(players.generator, dim=-1),
+    }

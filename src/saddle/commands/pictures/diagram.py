@@ -15,6 +15,8 @@ from saddle.game.game import Players
 from saddle.game.refusals import Refused
 from saddle.reports.phase_diagram import PhaseDiagram
 from saddle.rounds import cells
+from saddle.rounds.execution import Method
+from saddle.rounds.lifting import Path
 from saddle.training.assembly import Experiment
 
 Settings = Mapping[str, Any]
@@ -49,15 +51,15 @@ def diagram(
     if len(corner) < 2:
         raise Refused(f"the axes must be two settings; got {x['key']} twice. Give another picture.y.key.")
     base = _at(config, corner)
-    low = _parts(base)
-    values: dict[cells.Place, Tensor] = {}
+    low = base.member.method
+    values: dict[Path, Tensor] = {}
     rows, columns = torch.meshgrid(torch.tensor(up), torch.tensor(across), indexing="ij")
     for axis, ends, spread in ((x, across, columns), (y, up, rows)):
-        high = _parts(_at(config, corner | {axis["key"]: ends[-1]}))
+        high = _at(config, corner | {axis["key"]: ends[-1]}).member.method
         for place in cells.moved_by(low, high, (ends[0], ends[-1]), axis["key"]):
             values[place] = spread.flatten().to(torch.get_default_dtype())
     centre = vector(equilibrium, base.game.init())
-    num_rounds = base.module.num_steps // base.dynamics.num_generator_steps
+    num_rounds = base.member.last_round
     playing = cells.play(
         low,
         values,
@@ -118,15 +120,11 @@ def _holds_number(config: DictConfig, key: str) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _parts(experiment: Experiment) -> cells.Parts:
-    return cells.Parts(experiment.game, experiment.dynamics, experiment.module.schedules)
-
-
 def _radii(
     subject: Subject,
     base: Experiment,
-    parts: cells.Parts,
-    values: Mapping[cells.Place, Tensor],
+    method: Method,
+    values: Mapping[Path, Tensor],
     centre: Tensor,
     period: int,
 ) -> list[float]:
@@ -136,7 +134,9 @@ def _radii(
     memory = base.game.init_memory(players)
     found = []
     for index in subject.track(range(len(next(iter(values.values())))), "linearizing"):
-        game, dynamics, _ = cells.bind(parts, {place: float(value[index]) for place, value in values.items()})
+        game, dynamics, *_ = cells.cell(
+            method, {place: float(value[index]) for place, value in values.items()}
+        )
         try:
             at = linearize.training_rounds(
                 game.remember(memory), dynamics, players, dynamics.init(players), rounds, torch.float64

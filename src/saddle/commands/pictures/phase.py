@@ -15,7 +15,7 @@ from saddle.game.network import Network
 from saddle.game.refusals import Refused
 from saddle.reports.phase_portrait import Panel, PhasePortrait
 from saddle.training.assembly import Experiment
-from saddle.training.module import Diverged
+from saddle.training.module import GANModule, Pace
 
 
 def phase(
@@ -64,15 +64,15 @@ def path(experiment: Experiment, track: Callable[..., Iterable[Any]] = unseen, n
 
     Shape (rounds + 1, P + Q).
     """
-    module = experiment.module
-    module.on_fit_start()
-    points = [torch.cat(module.state.players)]
-    for index in track(range(module.num_steps // experiment.dynamics.num_generator_steps), name):
-        try:
-            module.play(range(index, index + 1))
-        except Diverged:
+    module = GANModule([experiment.member], Pace(1), experiment.execution)
+    module.begin()
+    member = experiment.member
+    points = [torch.cat(member.state.players)]
+    for chunk in track(module.chunks(), name):
+        module.play(chunk)
+        if member.fault is not None:
             break
-        points.append(torch.cat(module.state.players))
+        points.append(torch.cat(member.state.players))
     return torch.stack(points).detach()
 
 

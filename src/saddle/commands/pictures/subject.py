@@ -8,7 +8,6 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from saddle.data.sampling import draw_batches
 from saddle.game.game import Batch, Players
 from saddle.game.refusals import Refused
 from saddle.training.assembly import Experiment, assemble
@@ -38,17 +37,8 @@ def assembled(config: DictConfig) -> Experiment:
 
 
 def batches_of(experiment: Experiment, index: int, num: int | None = None) -> tuple[Batch, ...]:
-    """Those of a round as training draws them, or as many."""
-    module = experiment.module
-    return draw_batches(
-        experiment.dataset.train,
-        module.latents,
-        experiment.game,
-        module.batch_size,
-        num or experiment.dynamics.num_batches,
-        module.seed,
-        index,
-    )
+    """Draw the batches of a round as training does, or as many of its stream."""
+    return experiment.member.draw(index, num)
 
 
 def vector(at: float | Sequence[float], players: Players) -> Tensor:

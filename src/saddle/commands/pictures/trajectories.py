@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from saddle.commands.pictures.subject import Subject
 from saddle.game.losses import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic
 from saddle.game.refusals import Refused
-from saddle.records.record import open_record
+from saddle.records.record import Record, open_record
 from saddle.reports.trajectories import Panel as Courses
 from saddle.reports.trajectories import Trajectories
 from saddle.theory import held_modes
@@ -39,7 +38,7 @@ def trajectories(
     records = {str(directory): open_record(directory) for directory in subject.runs}
     names = dict(zip(records, _apart([*map(Path, records)]), strict=True))
     series = {names[place]: record.series() for place, record in subject.track([*records.items()], "reading")}
-    losses = [_level(record.config) for record in records.values()]
+    losses = [_level(record) for record in records.values()]
     known = losses[0] if all(one is losses[0] for one in losses) else None
     found = []
     for title, wanted in panels.items():
@@ -77,9 +76,9 @@ def _share(r: float) -> str:
     return "all modes held" if r == 1 else f"{r:.3g} of modes"
 
 
-def _level(config: Path) -> Callable[[float], float] | None:
+def _level(record: Record) -> Callable[[float], float] | None:
     """Of a run's loss, where theory knows it; a penalty keeps the discriminator from reaching it."""
-    loss = instantiate(OmegaConf.load(config).loss)
+    loss = instantiate(record.read_config()["loss"], _convert_="all")
     known = LEVELS.get(type(loss))
     return (
         known if known is not None and loss == type(loss)() else None
