@@ -19,7 +19,7 @@ from saddle.claims.training import arm, member, samples, train
 from saddle.theory import held_modes
 from saddle.theory.bilinear import OPTIMISTIC, SIMULTANEOUS, lookahead
 from saddle.training.configuration import config_directory
-from saddle.training.module import GANModule
+from saddle.training.module import GANModule, Pace
 
 CONF = config_directory()
 CLAIMS = read_claims(CONF / "claim")
@@ -284,14 +284,22 @@ def test_lifted_seeds_are_the_runs_with_those_seeds():
     alone = arm(words, [7])
     (solo,) = train(alone, [5])
     assert_close(member(lifted.players, 1), member(solo.players, 0), rtol=1e-4, atol=1e-6)
-    module = GANModule(
-        alone.game, alone.dynamics, {}, alone.dataset, alone.latents,
-        batch_size=alone.batch_size, seed=7, num_steps=5, steps_per_execution=5,
-    )  # fmt: skip
-    module.on_fit_start()
-    module.play(range(5))
-    assert_close(module.state.players, member(solo.players, 0), rtol=0, atol=0)
+    module = GANModule(arm(words, [7]).members, Pace(5))
+    module.begin()
+    module.play(next(module.chunks()))
+    assert_close(module.members[0].state.players, member(solo.players, 0), rtol=0, atol=0)
     assert samples(alone, solo.players, 3).shape == (1, 3, 2)
+
+
+def test_seeds_of_a_claim_follow_the_schedules_of_their_configuration():
+    """Cosine to 0 over 4 steps: the fifth round changes nothing, with one seed and with two."""
+    words = ["experiment=unrolled_ring", "num_steps=5", "evaluate_every=5", "checkpoint_every=5"]
+    words += ["schedule=cosine", "schedule.generator.num_steps=4", "schedule.discriminator.num_steps=4"]
+    torch.set_default_dtype(torch.float32)
+    for seeds in ([0], [0, 7]):
+        first, fourth, fifth = train(arm(words, seeds), [1, 4, 5])
+        assert_close(fifth.players, fourth.players, rtol=0, atol=0)
+        assert not torch.equal(fourth.players.generator, first.players.generator)
 
 
 SHORT: dict[str, dict[str, Any]] = {

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -29,8 +30,10 @@ from saddle.game.penalties.discriminator import r1
 from saddle.models import mlp
 from saddle.models.toy import Bilinear, Point
 from saddle.records.record import open_record
-from saddle.training import callbacks
-from saddle.training.module import GANModule
+from saddle.rounds.execution import Method
+from saddle.training.member import Member
+from saddle.training.recorder import Recorder
+from saddle.training.stopwatch import Stopwatch
 
 LATENTS = partial(normal, size=1)
 
@@ -250,20 +253,21 @@ def test_a_probe_sees_lazy_penalties_with_their_own_weight():
     game = replace(game, intervals={"regularizer.r1": 5})
     data = Dataset("points", torch.ones(3, 1), torch.ones(3, 1))
     rule = SGD(0.1)
-    module = GANModule(
-        game, Simultaneous(rule, rule), {}, data, LATENTS, batch_size=1, seed=0, num_steps=1,
-        steps_per_execution=1,
-    )  # fmt: skip
-    module.on_fit_start()
+    member = Member(Method(game, Simultaneous(rule, rule), {}), data, LATENTS, 1, seed=0, num_steps=1)
+    member.begin(torch.device("cpu"))
 
     def probe(game, players, draws):
         seen.append(game.discriminator_loss(players, draws.train(1, 0))[1]["penalty/r1"])
         return {}
 
-    record = SimpleNamespace(append=lambda *_: None)
-    callbacks.Probe(record, {"probe": probe}, 1, callbacks.Stopwatch()).on_train_start(
-        SimpleNamespace(loggers=[]), module
+    recorder: Any = SimpleNamespace(
+        experiment=SimpleNamespace(probes={"probe": probe}),
+        member=member,
+        stopwatch=Stopwatch(),
+        _append=lambda *_: None,
+        _track=lambda *_: None,
     )
+    Recorder._probe(recorder)
     assert_close(seen, [torch.tensor(0.5)])  # ½γ(a·x)², where 5 times that is due in round 0
 
 

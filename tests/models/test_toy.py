@@ -22,6 +22,7 @@ from saddle.theory import bilinear, gaussians
 from saddle.theory.gaussians import Gaussian
 from saddle.training.assembly import Experiment, assemble
 from saddle.training.configuration import config_directory
+from saddle.training.module import GANModule
 
 
 @pytest.fixture
@@ -40,13 +41,14 @@ def experiment(*words: str) -> Experiment:
 def radii(*words: str) -> tuple[Experiment, list[float]]:
     """The experiment played to its end as training plays it, and the radius after every round."""
     found = experiment(*words)
-    module = found.module
-    module.on_fit_start()
+    module = GANModule([found.member], found.pace)
+    module.begin()
     path = []
-    for chunk in module.train_dataloader():
+    for chunk in module.chunks():
         module.play(chunk)
-        assert module.logs is not None
-        path.append(math.hypot(module.logs["diag/generator_norm"], module.logs["diag/discriminator_norm"]))
+        logs = found.member.logs
+        assert logs is not None
+        path.append(math.hypot(logs["diag/generator_norm"], logs["diag/discriminator_norm"]))
     return found, path
 
 
@@ -93,7 +95,7 @@ def test_the_train_command_leaves_the_dirac_gans_path_in_its_record(tmp_path: Pa
 def test_the_start_and_the_coupling_can_be_set():
     words = ["model.generator.theta=[0.6]", "model.discriminator.psi=[0]", "model.discriminator.scale=2.0"]
     found, path = radii("experiment=dirac", *words, "num_steps=1", "evaluate_every=1", "checkpoint_every=1")
-    players = found.module.state.players
+    players = found.member.state.players
     # ψ = 0: θ stays, and ψ moves by −h·2θ·σ(0)
     assert_close((players.generator.item(), players.discriminator.item()), (0.6, -0.2 * 2 * 0.6 * 0.5))
     assert_close(path[-1], math.hypot(0.6, 0.12))
@@ -114,7 +116,7 @@ def test_each_singular_value_turns_at_the_rate_of_theory(dynamics, method):
     words = ["model.discriminator.matrix=[[0.0,2.0],[0.5,0.0]]", f"dynamics={dynamics}", "num_steps=20"]
     words += ["evaluate_every=20", "checkpoint_every=20"]
     found, _ = radii("experiment=bilinear", *words)
-    (theta_a, theta_b), (psi_a, psi_b) = (vector.tolist() for vector in found.module.state.players)
+    (theta_a, theta_b), (psi_a, psi_b) = (vector.tolist() for vector in found.member.state.players)
     # D(x) = 2ψ₁x₂ + ½ψ₂x₁: two games of two numbers; 20 steps of float32
     for pair, sigma in (((theta_b, psi_a), 2.0), ((theta_a, psi_b), 0.5)):
         expected = math.sqrt(2) * method.radius(0.1 * sigma) ** 20
@@ -164,16 +166,16 @@ def test_the_linear_quadratic_gan_finds_its_gaussian():
         "batch_size=512", "num_steps=1200", "evaluate_every=1200", "checkpoint_every=1200", "ema=0.99",
         "metrics.num_samples=20000", "metrics.num_real=20000",
     )  # fmt: skip
-    module = found.module
-    module.on_fit_start()
-    for chunk in module.train_dataloader():
+    module, member = GANModule([found.member], found.pace), found.member
+    module.begin()
+    for chunk in module.chunks():
         module.play(chunk)
-    a, b = module.state.evaluated.tolist()
+    a, b = member.state.evaluated.tolist()
     # stationary noise of a batch of 512 and the sampling error of the data: about 0.02 each
     assert_close((a, b), (1.0, 0.5), rtol=0, atol=0.1)
-    assert_close(module.state.players.discriminator, torch.zeros(2), rtol=0, atol=0.1)
+    assert_close(member.state.players.discriminator, torch.zeros(2), rtol=0, atol=0.1)
     evaluator = found.evaluator.prepare(found.dataset, torch.device("cpu"))
-    values = evaluator(found.sampler(module.state.evaluated, 20000))
+    values = evaluator(found.sampler(member.state.evaluated, 20000))
     expected = gaussians.wasserstein1(Gaussian(b, abs(a)), Gaussian(0.5, 1.0))
     assert_close(values["wasserstein"], expected, rtol=0, atol=0.03)  # 20,000 samples on each side
     assert_close(values["std_error"], abs(abs(a) - 1), rtol=0, atol=0.03)

@@ -78,7 +78,7 @@ def test_the_hand_written_loop_computes_the_same_steps(benchmark, case, penalty)
     # smallest gradients: to 4e-10 after three steps with WGAN-GP
     close = {"rtol": 1e-8, "atol": 1e-8}
     for index in range(3):
-        batches = draw_batches(data, experiment.module.latents, game, 16, 2, 0, index)
+        batches = draw_batches(data, experiment.member.latents, game, 16, 2, 0, index)
         state, logs = play(state, batches, index)
         losses = hand(batches[0].real, batches[0].latent, batches[1].latent, batches[0].mix)
         assert_close(losses[0], logs["loss/discriminator"].double(), **close)

@@ -30,6 +30,7 @@ from saddle.rounds.execution import (
     EAGER,
     Compiled,
     Execution,
+    Method,
     Step,
     TrainingState,
     eager,
@@ -37,7 +38,7 @@ from saddle.rounds.execution import (
     traced,
 )
 from saddle.rounds.execution import rounds as solo_rounds
-from saddle.rounds.lifting import Parts, Unlike, bind, differing, lift, member, rounds, stack
+from saddle.rounds.lifting import Unlike, differing, lift, together, unstack, with_number
 
 CPU = torch.device("cpu")
 # as tests/test_pairwise.py: round-off of a few steps, which Adam's 1/√v magnifies for the smallest gradients
@@ -53,25 +54,25 @@ def as_graph(step: Step) -> Step:
 
 
 def play_lifted(
-    members: Sequence[Parts], data: Tensor, num_rounds: int, execution: Execution = EAGER, num: int = 4
+    members: Sequence[Method], data: Tensor, num_rounds: int, execution: Execution = EAGER, num: int = 4
 ) -> tuple[TrainingState, dict[str, Tensor]]:
     """Of seeds 0, 1, ...: each member has batches of its own."""
     states = [start(parts.game, parts.dynamics, parts.averages, CPU) for parts in members]
-    play, state = rounds(members, execution, states[0].players.generator), stack(states)
+    step = together(members, execution, states[0].players.generator)
+    state = step.join(states)
     logs: dict[str, Tensor] = {}
     for index in range(num_rounds):
-        state, logs = play(
-            state, stack([batches_of(*pair, data, index, num) for pair in enumerate(members)]), index
-        )
+        batches = [batches_of(*pair, data, index, num) for pair in enumerate(members)]
+        state, logs = step.play(state, step.join(batches), index)
     return state, logs
 
 
-def batches_of(seed: int, parts: Parts, data: Tensor, index: int, num: int) -> Any:
+def batches_of(seed: int, parts: Method, data: Tensor, index: int, num: int) -> Any:
     return draw_batches(data, LATENTS, parts.game, num, parts.dynamics.num_batches, seed, index)
 
 
 def play_solo(
-    seed: int, parts: Parts, data: Tensor, num_rounds: int, num: int = 4
+    seed: int, parts: Method, data: Tensor, num_rounds: int, num: int = 4
 ) -> tuple[TrainingState, dict[str, Tensor]]:
     play, state = eager(*parts), start(parts.game, parts.dynamics, parts.averages, CPU)
     logs: dict[str, Tensor] = {}
@@ -81,7 +82,7 @@ def play_solo(
 
 
 def must_equal_solo(
-    members: Sequence[Parts],
+    members: Sequence[Method],
     data: Tensor,
     num_rounds: int = 2,
     execution: Execution = EAGER,
@@ -95,8 +96,8 @@ def must_equal_solo(
         def message(text: str, index: int = index) -> str:
             return f"member {index}, {about}: {text}"
 
-        assert_close(flat(member(state, index)), flat(alone), **tolerance, msg=message)
-        assert_close(member(logs, index), logs_alone, **tolerance, msg=message)
+        assert_close(flat(unstack(state, index)), flat(alone), **tolerance, msg=message)
+        assert_close(unstack(logs, index), logs_alone, **tolerance, msg=message)
 
 
 # ---- members and solo runs
@@ -130,7 +131,7 @@ def every_choice_once() -> list[Row]:
     return rows
 
 
-def members_of(row: Row, num: int = 2) -> list[Parts]:
+def members_of(row: Row, num: int = 2) -> list[Method]:
     """They differ in weights, a learning rate, and where there is one the number of a penalty."""
     members = []
     for index in range(num):
@@ -144,11 +145,11 @@ def members_of(row: Row, num: int = 2) -> list[Parts]:
             key = "gamma" if name in ("r1", "r2") else "weight"
             path = ("penalties", name, key)
             value = penalty.keywords[key] if isinstance(penalty, partial) else getattr(penalty, key)
-            game = bind(game, path, value * (1 + index / 4))
+            game = with_number(game, path, value * (1 + index / 4))
         inner = ("inner",) if hasattr(dynamics, "inner") else ()
         rule = getattr(getattr(dynamics, "inner", dynamics), "discriminator")  # noqa: B009
-        dynamics = bind(dynamics, (*inner, "discriminator", "lr"), rule.lr * (1 + index / 4))
-        members.append(Parts(game, dynamics, {"ema": ExponentialAverage(0.9 - index / 10)}))
+        dynamics = with_number(dynamics, (*inner, "discriminator", "lr"), rule.lr * (1 + index / 4))
+        members.append(Method(game, dynamics, {"ema": ExponentialAverage(0.9 - index / 10)}))
     return members
 
 
@@ -180,16 +181,16 @@ def test_members_of_second_order_dynamics_are_solo_runs(dynamics):
     must_equal_solo(members_of(row), samples_of(row))
 
 
-def small_members(num: int = 3, **changes: Callable[[int], Any]) -> list[Parts]:
+def small_members(num: int = 3, **changes: Callable[[int], Any]) -> list[Method]:
     """A small pair on points under R1; ``changes`` are of the parts, by member."""
 
-    def parts(index: int) -> Parts:
+    def parts(index: int) -> Method:
         with torch.random.fork_rng():
             torch.manual_seed(index)
             networks = Network(mlp.Generator(3, (2,), [6], 0.2)), Network(mlp.Discriminator((2,), [6], 0.2))
         game = dirac_gan(NonSaturating(), {"r1": partial(r1, gamma=0.5)})
         game = replace(game, generator=networks[0], discriminator=networks[1])
-        made = Parts(
+        made = Method(
             game, Alternating(Adam(1e-2, 0.5), Adam(2e-2, 0.5), 2, 1), {"ema": ExponentialAverage(0.9)}
         )
         return made._replace(**{name: change(index) for name, change in changes.items()})
@@ -247,7 +248,7 @@ def test_in_a_graph_no_batch_of_products_has_few_columns_for_many_rows():
 def test_single_precision_members_are_solo_runs_to_its_round_off():
     """1e-5: 1e-7 a step, which Adam's 1/√v magnifies; and a β that varies is rounded before 1 − β."""
     members = [
-        Parts(replace(parts.game, **{
+        Method(replace(parts.game, **{
             name: Network(getattr(parts.game, name).module.float()) for name in ("generator", "discriminator")
         }), Alternating(Adam(1e-3, 0.5 + index / 10), Adam(1e-3 * (1 + index), 0.5)), parts.averages)
         for index, parts in enumerate(small_members())
@@ -256,7 +257,7 @@ def test_single_precision_members_are_solo_runs_to_its_round_off():
     state, _ = play_lifted(members, points().float(), 5)
     for index, parts in enumerate(members):
         alone, _ = play_solo(index, parts, points().float(), 5)
-        found = member(state, index)
+        found = unstack(state, index)
         assert {leaf.dtype for leaf in found.players} == {torch.float32}
         assert_close(found.players, alone.players, atol=1e-5, rtol=1e-5)
 
@@ -267,16 +268,16 @@ def test_a_member_that_is_not_finite_leaves_the_others_as_they_are():
 
     spoiled, _ = play_lifted(small_members(dynamics=dynamics(1e200)), points(), 4)
     sound, _ = play_lifted(small_members(dynamics=dynamics(0.2)), points(), 4)
-    assert not flat(member(spoiled, 1)).isfinite().all()
+    assert not flat(unstack(spoiled, 1)).isfinite().all()
     for index in (0, 2):
-        assert torch.equal(flat(member(spoiled, index)), flat(member(sound, index)))
+        assert torch.equal(flat(unstack(spoiled, index)), flat(unstack(sound, index)))
 
 
 def test_a_member_is_a_copy_of_its_own():
     state, _ = play_lifted(small_members(), points(), 1)
     assert all(
         leaf.untyped_storage().nbytes() == leaf.numel() * leaf.element_size()
-        for leaf in torch.utils._pytree.tree_leaves(member(state, 1))
+        for leaf in torch.utils._pytree.tree_leaves(unstack(state, 1))
     )
 
 
@@ -322,10 +323,10 @@ def test_compiling_without_a_compiler_says_what_to_install(monkeypatch):
 # ---- what members may differ in
 
 
-def test_bind_copies_all_that_lies_on_the_path_and_nothing_else():
+def test_with_number_copies_all_that_lies_on_the_path_and_nothing_else():
     game = dirac_gan(NonSaturating(), {"r1": partial(r1, gamma=0.5), "gp": partial(wgan_gp, weight=2.0)})
     assert game.num_uniform((1,)) == {}  # fills what the game caches of its parts
-    bound = bind(game, ("penalties", "r1", "gamma"), 3.0)
+    bound = with_number(game, ("penalties", "r1", "gamma"), 3.0)
     assert (bound.penalties["r1"].keywords, game.penalties["r1"].keywords) == ({"gamma": 3.0}, {"gamma": 0.5})
     assert bound.penalties["gp"] is game.penalties["gp"]
     (batch,) = [dirac_batch(3)]
@@ -333,14 +334,14 @@ def test_bind_copies_all_that_lies_on_the_path_and_nothing_else():
     assert_close(ours, 6 * theirs)
 
 
-def test_bind_asks_for_no_check_of_a_tensor():
-    clamping = bind(JacobianClamping(1.0, low=1.0), ("low",), torch.tensor([1.0, 2.0]))
+def test_with_number_asks_for_no_check_of_a_tensor():
+    clamping = with_number(JacobianClamping(1.0, low=1.0), ("low",), torch.tensor([1.0, 2.0]))
     assert clamping.low.tolist() == [1.0, 2.0]
 
 
 def test_numbers_that_differ_are_found_and_equal_ones_are_not():
     members = [
-        Parts(
+        Method(
             dirac_gan(LeastSquares(1.0, fake), {"r1": partial(r1, gamma=gamma)}),
             Simultaneous(SGD(lr), SGD(0.1)),
             {},

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddle.training.assembly import Experiment, assemble
 from saddle.training.configuration import config_directory
+from saddle.training.module import GANModule, Pace
 
 CONF = config_directory()
 
@@ -93,14 +94,15 @@ def fitting(group: str, choice: str) -> tuple[DictConfig, Experiment]:
 
 def step(experiment: Experiment) -> None:
     """One round, as training plays it; both players move and nothing is infinite."""
-    module = experiment.module
-    module.on_fit_start()
-    before = module.state.players
-    module.play(range(1))
-    assert module.generator_steps == experiment.dynamics.num_generator_steps
-    for old, new in zip(before, module.state.players, strict=True):
+    module, member = GANModule([experiment.member], Pace(1)), experiment.member
+    module.begin()
+    before = member.state.players
+    module.play(next(module.chunks()))
+    assert member.fault is None
+    assert member.generator_steps == experiment.dynamics.num_generator_steps
+    for old, new in zip(before, member.state.players, strict=True):
         assert bool(torch.isfinite(new).all())
         assert not torch.equal(old, new)
-    assert module.logs is not None
-    assert {"loss/generator", "loss/discriminator"} <= module.logs.keys()
-    assert all(math.isfinite(value) for value in module.logs.values())
+    assert member.logs is not None
+    assert {"loss/generator", "loss/discriminator"} <= member.logs.keys()
+    assert all(math.isfinite(value) for value in member.logs.values())

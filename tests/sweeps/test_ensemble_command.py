@@ -15,7 +15,7 @@ from comparisons import parsed, written
 from saddle.commands import train
 from saddle.records.record import Record, open_record
 from saddle.records.sweep_index import read
-from saddle.rounds import lifting as ensemble
+from saddle.training import module
 
 AXES = "ensemble.vary={regularizer.r1.gamma:[0.1,1],optimizer.discriminator.lr:[0.001]}"
 
@@ -109,19 +109,19 @@ def test_an_ensemble_and_a_multirun_of_one_question_give_the_same_comparison(tmp
 
 def stopping_at(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
     """SIGTERM while the round ``index`` is played, in the next ensemble."""
-    rounds = ensemble.rounds
+    together = module.together
 
     def watched(*arguments: Any) -> Any:
-        play = rounds(*arguments)
+        step = together(*arguments)
 
         def stop(state: Any, batches: Any, number: int) -> Any:
             if number == index:
                 os.kill(os.getpid(), signal.SIGTERM)
-            return play(state, batches, number)
+            return step.play(state, batches, number)
 
-        return stop
+        return step._replace(play=stop)
 
-    monkeypatch.setattr(ensemble, "rounds", watched)
+    monkeypatch.setattr(module, "together", watched)
 
 
 def test_an_interrupted_ensemble_goes_on_where_its_members_are(tmp_path, monkeypatch):
@@ -152,7 +152,7 @@ def test_an_interrupted_ensemble_goes_on_where_its_members_are(tmp_path, monkeyp
 def test_members_that_are_behind_catch_up_first(tmp_path, monkeypatch):
     words = [*POINTS, "ensemble.seeds=2", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     with monkeypatch.context() as patch:
-        stopping_at(patch, 4)
+        stopping_at(patch, 3)
         assert call(train.main, *words) == 143
     first, second = records(tmp_path / "sweep")
     assert first.read_summary()["step"] == 3
@@ -164,6 +164,26 @@ def test_members_that_are_behind_catch_up_first(tmp_path, monkeypatch):
     assert call(train.main, *words) == 0
     assert [record.read_summary()["step"] for record in (first, second)] == [10, 10]
     assert {*first.series()["loss/generator"]} == {3, 5, 6, 9, 10}
+
+
+@pytest.mark.parametrize("word", ["+trainer.detect_anomaly=true", "trainer.precision=bf16-mixed"])
+def test_an_ensemble_takes_what_a_run_takes_of_lightnings_trainer(tmp_path, word):
+    assert call(train.main, *POINTS, "ensemble.seeds=2", word, f"hydra.sweep.dir={tmp_path}") == 0
+    assert [record.read_summary()["status"] for record in records(tmp_path)] == ["finished"] * 2
+
+
+def test_a_member_whose_record_cannot_be_read_is_refused_and_left_as_it_is(
+    command, tmp_path, tmp_path_factory
+):
+    folder = tmp_path_factory.mktemp("ensemble")
+    words = [*POINTS, "ensemble.seeds=2", f"hydra.sweep.dir={folder}"]
+    assert call(train.main, *words) == 0
+    first, _ = records(folder)
+    first.summary.write_text(first.summary.read_text().replace('"format": 1', '"format": 2'))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    answer = command(train.main, *words)
+    assert_refused(answer, tmp_path, f"{first.summary} must have format 1; got 2", "that wrote it")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_a_member_that_diverges_is_marked_and_the_others_go_on(tmp_path, capsys):
@@ -224,10 +244,6 @@ def test_a_member_that_diverges_is_marked_and_the_others_go_on(tmp_path, capsys)
         (["ensemble.seeds=2", "seed=3"], ["given once", "Drop one"]),
         (["ensemble.seeds=20", "max_jobs=10"], ["at most max_jobs=10", "got 20"]),
         (["ensemble.members=[0.1]"], ["must list the keys and values of each", "Take"]),
-        (
-            ["ensemble.seeds=2", "+trainer.detect_anomaly=true"],
-            ["without Lightning's trainer", "trainer.detect_anomaly"],
-        ),
         (["-m", "ensemble.seeds=2", "seed=0,1"], ["must be of single runs", "Drop -m"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) and "=" in value[0] else "",

@@ -172,5 +172,5 @@ def test_usual_compositions_are_not_warned_of(words):
 
 
 def test_a_schedule_reaches_the_learning_rate_of_each_player():
-    module = assemble(composed(*POINTS, "schedule=cosine", "schedule.generator.final=0.5")).module
-    assert [module.schedules.generator(2), module.schedules.discriminator(2)] == [0.5, 0.0]
+    method = assemble(composed(*POINTS, "schedule=cosine", "schedule.generator.final=0.5")).member.method
+    assert [method.schedules.generator(2), method.schedules.discriminator(2)] == [0.5, 0.0]

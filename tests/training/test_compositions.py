@@ -71,7 +71,7 @@ def test_every_choice_of_a_list_takes_a_step_on_images_with_some_loss(group, cho
 def test_every_loss_takes_a_step_with_some_penalty(loss, penalty):
     experiment = assemble(composed("data=digits", "model=mlp8", f"loss={loss}", f"regularizer=[{penalty}]"))
     step(experiment)
-    assert [name for name in experiment.module.logs or {} if name.startswith("penalty/")]
+    assert [name for name in experiment.member.logs or {} if name.startswith("penalty/")]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_what_a_round_calls_is_not_asked_anew_by_hydra_whether_it_may_be_called(
     experiment = assemble(composed("data=digits", "model=mlp8", *words))
     game = experiment.game
     parts = [*game.penalties.values(), *game.generator_penalties.values(), *game.transforms.values()]
-    called = [*parts, game.loss, experiment.module.latents, experiment.dynamics]
+    called = [*parts, game.loss, experiment.member.latents, experiment.dynamics]
     # each call of a partial of Hydra's costs 80 µs
     assert {type(part).__module__.partition(".")[0] for part in called} == {"functools", "saddle"}
 
@@ -320,10 +320,10 @@ def test_every_probe_sees_numbers_of_points_and_of_images(choice):
     for data, model in (("ring8", "mlp"), ("digits", "mlp8")):
         small = [f"model.{player}.hidden=[8]" for player in ("generator", "discriminator")]
         experiment = assemble(composed(f"data={data}", f"model={model}", *small, f"diagnostics=[{choice}]"))
-        module, (probe,) = experiment.module, experiment.probes.values()
-        module.on_fit_start()
-        draws = draws_of(module.game, module.dataset, module.latents, 0, 0)
-        found = probe(module.game, module.state.players, draws)
+        member, (probe,) = experiment.member, experiment.probes.values()
+        member.begin(torch.device("cpu"))
+        draws = draws_of(experiment.game, member.dataset, member.latents, 0, 0)
+        found = probe(experiment.game, member.state.players, draws)
         assert found
         assert all(math.isfinite(value) for value in found.values())
 

@@ -5,7 +5,7 @@ import torch
 
 from compositions import composed
 from saddle.training.assembly import assemble
-from saddle.training.module import Diverged
+from saddle.training.member import Diverged
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def _float32_as_the_commands_have_it(_float64_by_default: None) -> None:
     ],
 )
 def test_the_advice_fits_the_run_and_the_step(words, index, advice):
-    module = assemble(composed("data=ring8", "model=mlp", *words)).module
-    module.begin(torch.device("cpu"))
+    member = assemble(composed("data=ring8", "model=mlp", *words)).member
+    member.begin(torch.device("cpu"))
     with pytest.raises(Diverged, match=rf"the generator's loss/generator became nan at generator {advice}"):
-        module.take(range(index, index + 1), module.state, [{"loss/generator": float("nan")}])
+        member.take(range(index, index + 1), member.state, [{"loss/generator": float("nan")}])

@@ -40,7 +40,7 @@ from saddle.game.penalties.generator import JacobianClamping, PathLength, latent
 from saddle.game.penalties.weights import spectral
 from saddle.game.transforms import AdaptiveAugment, DiffAugment, InstanceNoise
 from saddle.models import classifier, dcgan, minibatch, mlp, toy
-from saddle.rounds.cells import bind
+from saddle.rounds.cells import cell
 from saddle.training.configuration import config_directory
 
 CONF = config_directory()
@@ -367,7 +367,7 @@ def test_numbers_of_an_ensemble_are_not_looked_at_again(part, places):
     """They are a tensor under vmap, on which no branch can be taken."""
 
     def numbers(value: torch.Tensor) -> torch.Tensor:
-        found = bind(part, {(place,): value for place in places})
+        found = cell(part, {(place,): value for place in places})
         return torch.stack([getattr(found, place) for place in places])
 
     values = torch.tensor([1.0, 2.0])

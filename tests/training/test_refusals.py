@@ -6,10 +6,10 @@ import torch
 from command_line import POINTS, assert_refused, made
 from compositions import composed
 from saddle.commands import train
-from saddle.commands.train import must_still_learn
 from saddle.game.refusals import Refused
 from saddle.training.assembly import assemble
 from saddle.training.configuration import folder
+from saddle.training.runs import must_still_learn
 
 BOTH = ["data=ring8", "model=mlp"]
 
@@ -123,8 +123,8 @@ def test_a_name_that_leads_to_another_folder_is_refused(name):
     assert [folder("ring8-mlp"), folder(7), folder("...")] == ["ring8-mlp", "7", "..."]
 
 
-def module_of(*words: str):
-    return assemble(composed(*BOTH, "num_steps=40", *words)).module
+def member_of(*words: str):
+    return assemble(composed(*BOTH, "num_steps=40", *words)).member
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
@@ -132,9 +132,9 @@ def test_a_run_whose_learning_rate_has_fallen_to_0_is_not_extended(schedule):
     words = [f"schedule={schedule}", "schedule.generator.num_steps=20", "schedule.discriminator.num_steps=20"]
     reason = r"^a run whose learning rate has fallen to 0 at step 20 must not be extended; got num_steps=40"
     with pytest.raises(ValueError, match=rf"{reason} and a schedule\.generator .* anew with num_steps=40\.$"):
-        must_still_learn(module_of(*words), 20)
+        must_still_learn(member_of(*words), 20)
     with pytest.raises(ValueError, match=r"a schedule\.discriminator that stays at 0"):
-        must_still_learn(module_of(*words, "schedule.generator.final=0.1"), 20)
+        must_still_learn(member_of(*words, "schedule.generator.final=0.1"), 20)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +147,8 @@ def test_a_run_whose_learning_rate_has_fallen_to_0_is_not_extended(schedule):
     ],
 )
 def test_a_run_that_still_learns_is_extended(words):
-    must_still_learn(module_of(*words), 20)
-    must_still_learn(module_of(*words), 40)  # nothing is added
+    must_still_learn(member_of(*words), 20)
+    must_still_learn(member_of(*words), 40)  # nothing is added
 
 
 def test_an_extension_at_learning_rate_0_leaves_the_run_as_it_was(command, tmp_path, tmp_path_factory):

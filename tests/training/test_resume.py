@@ -237,7 +237,8 @@ def die_after_the_last_checkpoint() -> None:
 
 
 @pytest.mark.parametrize(
-    "hook", [die_after_the_last_checkpoint, SignalSelf(signal.SIGKILL, "saddle.reports.page", "write_report")]
+    "hook",
+    [die_after_the_last_checkpoint, SignalSelf(signal.SIGKILL, "saddle.training.recorder", "write_report")],
 )
 def test_a_run_killed_after_its_last_step_is_finished_by_resuming(processes, reference, tmp_path, hook):
     directory = tmp_path / "run"

@@ -13,9 +13,10 @@ from torch.testing import assert_close
 from command_line import POINTS, assert_refused, call
 from compositions import composed
 from saddle.commands import train
+from saddle.records.outcome import Outcome
 from saddle.records.record import open_record
 from saddle.records.sweep_index import read
-from saddle.training import trainer_settings
+from saddle.training import runs, trainer_settings
 from saddle.training.assembly import assemble
 
 PLAIN = {"accelerator": "cpu", "devices": 1, "precision": "32-true"}
@@ -111,25 +112,19 @@ def test_a_refused_trainer_leaves_nothing_behind(command, tmp_path):
 
 
 def test_a_run_is_finished_only_when_its_steps_are_made():
-    module = assemble(composed("data=ring8", "model=mlp")).module
-    directory = Path("somewhere")
-    run: Any = SimpleNamespace(
-        experiment=SimpleNamespace(module=module), record=SimpleNamespace(directory=directory)
-    )
+    member = assemble(composed("data=ring8", "model=mlp")).member
+    recorder: Any = SimpleNamespace(member=member, record=SimpleNamespace(directory=Path("somewhere")))
     stop: Any = SimpleNamespace(received=None)
 
-    def outcome(rounds: int) -> train.Outcome:
-        def fit(module: Any) -> None:  # of a trainer that ends too early, or does not
-            module.rounds = rounds
+    def outcome(rounds: int) -> Outcome:  # after a trainer that ends too early, or does not
+        member.rounds = rounds
+        return runs._outcome(recorder, stop)
 
-        trainer: Any = SimpleNamespace(fit=fit)
-        return train._fit(trainer, run, stop, 1)
-
-    assert outcome(module.num_steps) == train.Outcome("finished", 0)
+    assert outcome(member.num_steps) == Outcome("finished", 0)
     found = outcome(1)
     assert (found.status, found.exit_status) == ("failed", 1)
     assert found.message == (
-        f"training ended by itself at generator step 1 of {module.num_steps}; resume=somewhere goes on"
+        f"training ended by itself at generator step 1 of {member.num_steps}; resume=somewhere goes on"
     )
 
 

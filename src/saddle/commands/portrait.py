@@ -12,10 +12,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from saddle.commands import entry
-from saddle.data.files import atomic_write
+from saddle.data.files import atomic_write, strict
 from saddle.game.refusals import Refused
 from saddle.records.provenance import provenance
-from saddle.records.record import strict
 
 # not train's: what a method cannot change
 OWN = ("picture", "methods", "runs", "out", "width", "redraw", "debug")

@@ -21,12 +21,13 @@ def sample(config: DictConfig) -> None:
     import numpy as np
     from rich.progress import track
 
-    from saddle.commands.evaluate import must_name_run, restore
     from saddle.data.files import atomic_write
     from saddle.reports.pictures import image_file, picture_of
+    from saddle.training.restore import restore
 
     with entry.refusing():
-        must_name_run(config)
+        if config.run is None:
+            raise Refused("run must be the directory of a run; got none. Say run=runs/NAME/TIME.")
         if not isinstance(config.num, int) or config.num < 1:
             raise Refused(f"num must be a whole number of at least 1; got {config.num}. Give such a number.")
         if not config.grid and not config.folder:

@@ -1,9 +1,10 @@
-"""Files that are written whole or not at all, and the folder in which data is kept between runs."""
+"""Files that are written whole or not at all, what they may hold, and where data is kept between runs."""
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 def atomic_write(path: Path, content: bytes | str | Callable[[BinaryIO], object]) -> None:
@@ -35,3 +36,14 @@ def atomic_write(path: Path, content: bytes | str | Callable[[BinaryIO], object]
 def cache_folder() -> Path:
     """``$SADDLE_CACHE``, or ``~/.cache/saddle``."""
     return Path(os.environ.get("SADDLE_CACHE") or Path.home() / ".cache" / "saddle")
+
+
+def strict(value: Any) -> Any:
+    """Give a value as strict JSON holds it: a float that is not finite becomes None, tuples become lists."""
+    if isinstance(value, Mapping):
+        return {str(key): strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -7,9 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from saddle.data.files import atomic_write
+from saddle.data.files import atomic_write, strict
 from saddle.game.refusals import Refused
-from saddle.records.record import strict
 
 
 class Results(NamedTuple):

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from saddle.data.files import atomic_write
+from saddle.data.files import atomic_write, strict
 from saddle.diagnosis.verdict import verdict
 from saddle.game.refusals import Refused
 from saddle.records.older import upgraded
@@ -432,17 +432,6 @@ def best_step(values: Mapping[int, float], higher_is_better: bool) -> int | None
 def add_times(earlier: Mapping[str, float], session: Mapping[str, float]) -> dict[str, float]:
     """Seconds by part over resumed sessions: the sum, part by part."""
     return {part: earlier.get(part, 0.0) + session.get(part, 0.0) for part in {**earlier, **session}}
-
-
-def strict(value: Any) -> Any:
-    """The value as strict JSON holds it: a float that is not finite becomes None, tuples become lists."""
-    if isinstance(value, Mapping):
-        return {str(key): strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value
 
 
 def _mean_height(values: Mapping[int, float]) -> float:

@@ -21,9 +21,9 @@ from itertools import combinations
 from statistics import median
 from typing import Any, NamedTuple
 
+from saddle.data.files import strict
 from saddle.diagnosis.collapse import collapse_step
 from saddle.diagnosis.verdict import COUNTS, FRACTIONS, QUALITY
-from saddle.records.record import strict
 from saddle.reports.selection import Run, Unrecorded
 from saddle.reports.statistics import (
     Estimate,

@@ -92,10 +92,10 @@ class GANModule(LightningModule):
         """Bring every member to the device; data that members share stay shared."""
         moved: dict[int, Any] = {}
         for member in self.members:
-            given = member.dataset
-            member.dataset = moved.get(id(given), given)
+            given = id(member.dataset)
+            member.dataset = moved.get(given, member.dataset)
             member.begin(self.device)
-            moved[id(given)] = member.dataset
+            member.dataset = moved.setdefault(given, member.dataset)
 
     def train_dataloader(self) -> Iterator[Chunk]:
         return self.chunks()

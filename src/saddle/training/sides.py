@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from saddle.data import arrays, folder
@@ -19,7 +18,8 @@ from saddle.features import files as feature_files
 from saddle.game.refusals import Refused
 from saddle.metrics.evidence import Source
 from saddle.metrics.protocol import Fake, Real
-from saddle.training.configuration import config_directory
+from saddle.training.configuration import choices, of_words
+from saddle.training.restore import restore
 
 BATCH = 500  # samples made or read together
 SPLITS = ("train", "held_out")
@@ -88,12 +88,13 @@ def side(
     """
     path = Path(word).expanduser()
     name, _, split = word.partition(":")
-    if (config_directory() / "data" / f"{name}.yaml").is_file() and "/" not in name:
+    datasets = choices("data")
+    if name in datasets:
         return _of_dataset(word, name, split or SPLITS[0], num)
     if not path.exists():
-        datasets = ", ".join(sorted(found.stem for found in (config_directory() / "data").glob("*.yaml")))
         raise Refused(
-            f"{key} must be {KINDS} ({datasets}); there is no {word}. Check the path, or name a dataset."
+            f"{key} must be {KINDS} ({', '.join(datasets)}); there is no {word}. Check the path, or name a "
+            "dataset."
         )
     if (path / "config.yaml").is_file():
         return _of_run(word, path, "last", num, averaged)
@@ -129,14 +130,12 @@ def _of_array(word: str, path: Path, num: int | None) -> Side:
 
 
 def _of_dataset(word: str, name: str, split: str, num: int | None) -> Side:
-    config = OmegaConf.load(config_directory() / "data" / f"{name}.yaml")
-    assert isinstance(config, DictConfig)
     if split not in SPLITS:
         raise Refused(
             f"a dataset's split must be one of {', '.join(SPLITS)}; got {word}. Say {name}:held_out."
         )
-    config.pop("defaults", None)  # its metrics
-    samples = getattr(instantiate(config), split)
+    config = of_words([f"data={name}", "name=data"]).config
+    samples = getattr(instantiate(config.data), split)
     if num is not None and num > len(samples):
         raise Refused(
             f"a dataset must hold at least {num} samples; {word} holds {len(samples)}. Lower the number."
@@ -157,9 +156,7 @@ def _of_checkpoint(word: str, path: Path, num: int | None, averaged: bool | str)
 
 
 def _of_run(word: str, run: Path, checkpoint: str, num: int | None, averaged: bool | str) -> Side:
-    from saddle.commands.evaluate import restore
-
-    _, experiment, step, params, averaging = restore(str(run), checkpoint, averaged)
+    _, experiment, step, params, averaging = restore(run, checkpoint, averaged)
     count = num or experiment.evaluator.num_samples
     module = experiment.sampler.module(params)
     samples = experiment.sampler.draw(module, count, params.device).cpu()

@@ -1,0 +1,213 @@
+"""Two sets of samples against each other, or a run's own numbers again: what ``saddle-evaluate`` computes."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from saddle.evaluation.evaluator import Features, Measures, of_matrices, settings_of
+from saddle.evaluation.results import Results
+from saddle.features import files as feature_files
+from saddle.game.refusals import Refused
+from saddle.metrics.evidence import SAMPLES, Evidence, Judge, must_have
+from saddle.metrics.protocol import Extraction, Protocol
+from saddle.training.restore import restore
+from saddle.training.sides import BATCH, Side, Track, side
+
+
+class Metrics(NamedTuple):
+    """Metrics of the two matrices of a layer, metrics of all the evidence, and which are better high."""
+
+    measures: Measures
+    judges: Mapping[str, Judge]
+    higher_is_better: set[str]
+
+
+class Asked(NamedTuple):
+    """Two sides and how they are measured.
+
+    Args:
+        fake, real, held_out: words; see ``saddle.training.sides``.
+        num_samples, num_real: take the first so many; None takes all.
+        extractor: makes the features that are not on file; made when it is needed.
+        resize: side of the square that files of a folder are brought to.
+        averaged: of a run as ``fake``; see ``saddle.training.restore``.
+        save_features: folder for the features of each side; in an existing one.
+        device: None takes a GPU where there is one.
+    """
+
+    fake: str
+    real: str
+    metrics: Metrics
+    extractor: Callable[[], Features]
+    held_out: str | None = None
+    num_samples: int | None = None
+    num_real: int | None = None
+    resize: int | None = None
+    averaged: bool | str = True
+    save_features: Path | None = None
+    device: str | None = None
+
+
+def untracked(items: Iterable[Any], what: str, num: int) -> Iterable[Any]:
+    """Show no progress."""
+    return items
+
+
+def note(text: str) -> None:
+    """Tell on the standard error what does not change a number."""
+    print(f"note: {text}", file=sys.stderr)
+
+
+def score(asked: Asked, track: Track = untracked) -> Results:
+    """Score ``fake`` against ``real`` by every metric, from one feature pass a side.
+
+    Raises:
+        Refused: a side that names nothing, sides that do not compare, or a metric that lacks what it needs.
+    """
+    folder = asked.save_features
+    if folder is not None and (not folder.absolute().parent.is_dir() or folder.is_file()):
+        raise Refused(
+            f"save_features must be a folder in an existing one; got {folder}. Make its parent first."
+        )
+    if not asked.metrics.measures and not asked.metrics.judges:
+        raise Refused("metrics must name at least one; got none. Say metrics=[fid,kid].")
+    device = torch.device(asked.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    words = {"real": (asked.real, asked.num_real), "fake": (asked.fake, asked.num_samples)}
+    if asked.held_out is not None:
+        words["held_out"] = (asked.held_out, None)
+    files = [str(word).endswith(".safetensors") for word, _ in words.values()]
+    # first: weights that are missing should not be found out after an hour of reading
+    extractor = None if all(files) else asked.extractor().to(device)
+    sides = {
+        key: side(str(word), key, num, asked.resize, asked.averaged, track)
+        for key, (word, num) in words.items()
+    }
+    extraction = _one_extraction(sides, extractor)
+    must_have(asked.metrics.judges, "held_out" in sides, sides["fake"].source is not None)
+    for other in [one for key, one in sides.items() if key != "real"]:
+        _must_be_alike(sides["real"], other)
+    features = {}
+    for key, one in sides.items():
+        keep = key != "fake" and extractor is not None and extractor.is_costly
+        features[key] = _features(one, extractor, device, track, keep)
+        if SAMPLES in asked.metrics.measures and one.batches is not None and key != "held_out":
+            features[key] |= {SAMPLES: torch.cat([*one.batches(BATCH)])}  # held in memory only if asked
+    real, fake = features["real"], features["fake"]
+    values = of_matrices(asked.metrics.measures, real, fake)
+    evidence = Evidence(real, fake, features.get("held_out"), sides["fake"].source)
+    for judge in asked.metrics.judges.values():
+        values |= judge(evidence)
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
+        for key, one in sides.items():
+            layers = {layer: found for layer, found in features[key].items() if layer != SAMPLES}
+            feature_files.write(folder / f"{key}.safetensors", layers, extraction, one.describe())
+    settings = settings_of(asked.metrics.measures, asked.metrics.judges)
+    protocol = Protocol(extraction, sides["real"].as_real(), sides["fake"].origin.fake, settings).to_dict()
+    notes = [text for one in sides.values() for text in one.notes]
+    about = {"fake": asked.fake, "real": asked.real, "held_out": asked.held_out}
+    return Results(values, asked.metrics.higher_is_better, protocol, about, notes)
+
+
+class Rescored(NamedTuple):
+    """A run's metrics computed again, beside what the run recorded at that step."""
+
+    results: Results
+    recorded: Mapping[str, float]  # {} where it recorded under another protocol
+    title: str
+
+
+def rescore(
+    run: str | Path,
+    checkpoint: str = "last",
+    averaged: bool | str = True,
+    num_samples: int | None = None,
+    num_real: int | None = None,
+) -> Rescored:
+    """Compute a run's own metrics of one of its checkpoints.
+
+    Raises:
+        Refused: as ``saddle.training.restore.restore``.
+    """
+    record, experiment, step, params, averaging = restore(run, checkpoint, averaged)
+    evaluator = replace(
+        experiment.evaluator,
+        num_samples=num_samples or experiment.evaluator.num_samples,
+        num_real=num_real or experiment.evaluator.num_real,
+    )
+    evaluator = evaluator.prepare(experiment.dataset, params.device)
+    _, values = evaluator.of_generator(experiment.sampler, params)
+    own = evaluator.protocol(experiment.dataset, experiment.sampler, experiment.averaging)
+    protocol = evaluator.protocol(experiment.dataset, experiment.sampler, averaging)
+    same = own["fingerprint"] == record.read_summary()["protocol"].get("fingerprint")
+    kinds = {True: "eval", experiment.averaging: "eval", False: "eval_raw"}
+    prefix = f"{kinds.get(averaged, f'eval_{averaged}')}/"
+    recorded = {
+        name.removeprefix(prefix): steps[step]
+        for name, steps in record.series().items()
+        if same and name.startswith(prefix) and step in steps
+    }
+    notes = (
+        []
+        if same
+        else ["The run recorded its numbers under another protocol: they cannot be compared with these."]
+    )
+    about = {"run": str(run), "checkpoint": checkpoint, "averaged": averaged, "step": step}
+    results = Results(values, evaluator.higher_is_better, protocol, about, notes)
+    title = f"{record.directory.name}: {checkpoint} at generator step {step}"
+    return Rescored(results, recorded, title)
+
+
+def _one_extraction(sides: Mapping[str, Side], extractor: Features | None) -> Extraction:
+    """How the features of both sides are made."""
+    found = {key: one.extracted.extraction for key, one in sides.items() if one.extracted is not None}
+    if extractor is not None:
+        found["features"] = extractor.describe()
+    (key, first), *rest = found.items()
+    for other, extraction in rest:
+        if extraction != first:
+            raise Refused(
+                f"both sides must be features of one extractor; got {first} in {key} and {extraction} "
+                f"in {other}. "
+                "Choose the features that the file was made with, or make it again."
+            )
+    return first
+
+
+def _must_be_alike(real: Side, fake: Side) -> None:
+    """Refuse images against points, and unlike sizes; grey against colour is the extractor's affair."""
+    if real.shape is None or fake.shape is None:
+        return
+    if len(real.shape) != len(fake.shape) or (len(real.shape) == 3 and real.shape[1:] != fake.shape[1:]):
+        raise Refused(
+            f"real and fake samples must be of one size; got {real.shape} in {real.word} and {fake.shape} in "
+            f"{fake.word}. Say resize=SIDE to bring folders to one square."
+        )
+
+
+def _features(
+    one: Side, extractor: Features | None, device: torch.device, track: Track, keep: bool
+) -> dict[str, Tensor]:
+    """The matrices of one side on the CPU, of which the real one's are kept on disk."""
+    if one.extracted is not None or extractor is None:
+        assert one.extracted is not None
+        return dict(one.extracted.features)
+    size = getattr(extractor, "batch_size", BATCH)
+    num = -(-one.origin.num // size)
+
+    def compute() -> dict[str, Tensor]:
+        assert one.batches is not None
+        passes = [
+            {role: matrix.cpu() for role, matrix in extractor(batch.to(device)).items()}
+            for batch in track(one.batches(size), f"features of {one.word}", num)
+        ]
+        return {role: torch.cat([found[role] for found in passes]) for role in passes[0]}
+
+    if not keep:
+        return compute()
+    return feature_files.cached(extractor.describe(), one.as_real(), device, compute, note)
