@@ -15,13 +15,13 @@ from torch.testing import assert_close
 
 from command_line import POINTS, Command, assert_refused, command, made
 from saddle.commands import evaluate
-from saddle.commands.evaluate import restore
 from saddle.data.images import digits
 from saddle.data.pixels import digest, from_uint8, to_uint8
 from saddle.features.extractors import digit_classifier
 from saddle.features.files import read
 from saddle.metrics.frechet import fid
 from saddle.records.record import Record
+from saddle.training.restore import restore
 from samples import pictures
 
 __all__ = ["command"]  # a fixture
