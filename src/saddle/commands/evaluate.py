@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddle.commands import entry
 from saddle.game.refusals import Refused
+from saddle.metrics.values import Value, said
 
 if TYPE_CHECKING:
     import torch
@@ -170,8 +171,7 @@ def _of_run(config: DictConfig, console: "Console") -> None:
         "averaged": config.averaged,
         "step": step,
     }
-    better = evaluator.higher_is_better
-    results.write(paths, results.Results(values, better, protocol, about, notes))
+    results.write(paths, results.Results(values, evaluator.meanings, protocol, about, notes))
 
 
 def _of_two_sides(config: DictConfig, console: "Console") -> None:
@@ -198,7 +198,7 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
                 f"save_features must be a folder in an existing one; got {folder}. Make its parent first."
             )
         device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        chosen = _metrics(config.get("metrics", OmegaConf.create()))
+        chosen = chosen_metrics(config.get("metrics", OmegaConf.create()))
         words = {"real": (config.real, config.num_real), "fake": (config.fake, config.num_samples)}
         if config.held_out is not None:
             words["held_out"] = (config.held_out, None)
@@ -210,7 +210,7 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
             for key, (word, num) in words.items()
         }
         extraction = _one_extraction(sides, extractor)
-        must_have(chosen.judges, "held_out" in sides, sides["fake"].source is not None)
+        must_have(chosen.judges, "held_out" in sides, sides["fake"].generator is not None)
         for other in [one for key, one in sides.items() if key != "real"]:
             _must_be_alike(sides["real"], other)
         features = {}
@@ -221,7 +221,7 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
                 features[key] |= {SAMPLES: torch.cat([*one.batches(BATCH)])}  # held in memory only if asked
         real, fake = features["real"], features["fake"]
         values = of_matrices(chosen.measures, real, fake)
-        evidence = Evidence(real, fake, features.get("held_out"), sides["fake"].source)
+        evidence = Evidence(real, fake, features.get("held_out"), sides["fake"].generator)
         for judge in chosen.judges.values():
             values |= judge(evidence)
         if folder is not None:
@@ -237,29 +237,40 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in values.items():
-        table.add_row(f"{name} {'↑' if name in chosen.higher_is_better else '↓'}", f"{value:.6g}")
+        table.add_row(f"{name} {chosen.meanings.get(name, Value()).arrow}", f"{value:.6g}")
     console.print(table)
     notes = [note for one in sides.values() for note in one.notes]
     _print_protocol(console, protocol, notes)
     about = {"fake": config.fake, "real": config.real, "held_out": config.held_out}
-    results.write(paths, results.Results(values, chosen.higher_is_better, protocol, about, notes))
+    results.write(paths, results.Results(values, chosen.meanings, protocol, about, notes))
 
 
 class Chosen(NamedTuple):
-    """Metrics: of the two matrices of a layer, of all the evidence, and which are better high."""
+    """Metrics: of the two matrices of a layer, of all the evidence, and what their values mean."""
 
     measures: "Measures"
     judges: "Mapping[str, Judge]"
-    higher_is_better: set[str]
+    meanings: "Mapping[str, Value]"
 
 
-def _metrics(config: DictConfig) -> Chosen:
+def chosen_metrics(config: DictConfig) -> Chosen:
+    """Make the metrics of a ``metrics`` configuration, of an evaluation or of a run, without its features.
+
+    Beside ``higher_is_better`` it may say ``higher: {name: true}``, which adds up over several choices.
+
+    Raises:
+        ValueError: there is none.
+    """
     from hydra.utils import instantiate
+
+    from saddle.evaluation.evaluator import declared
 
     measures, judges = (instantiate(config.get(key, {}), _convert_="all") for key in ("measures", "evidence"))
     if not measures and not judges:
         raise Refused("metrics must name at least one; got none. Say metrics=[fid,kid].")
-    return Chosen(measures, judges, {*config.get("higher", ()), *config.get("higher_is_better", ())})
+    higher = [*config.get("higher", ()), *config.get("higher_is_better", ())]
+    meanings = said(declared(measures, judges), higher, config.get("floors"))
+    return Chosen(measures, judges, meanings)
 
 
 def _one_extraction(sides: Mapping[str, "Side"], extractor: "Features | None") -> "Extraction":

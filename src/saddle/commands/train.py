@@ -297,8 +297,10 @@ def loggers_of(run: Run) -> "list[Logger]":
         tuple(map(str, config.tags)),
         record.read_provenance()["run_id"],
     )
+    meanings = {name: value.stored() for name, value in run.experiment.evaluator.meanings.items()}
+    beside = {"protocol": _protocol(run), "meanings": meanings}
     return [
-        instantiate(node)(record.directory, identity, {**content, "protocol": _protocol(run)})
+        instantiate(node)(record.directory, identity, {**content, **beside})
         for node in config.logger.values()
         if OmegaConf.is_dict(node)
     ]
@@ -340,15 +342,15 @@ def end(run: Run, stopwatch: "Stopwatch", outcome: Outcome, loggers: "Sequence[L
 
 
 def summarize(run: Run, stopwatch: "Stopwatch", outcome: Outcome) -> dict[str, Any]:
+    from saddle.metrics.values import Value
     from saddle.records.record import add_times
-    from saddle.training.callbacks import best_step
 
     record, module, evaluator = run.record, run.experiment.module, run.experiment.evaluator
     series = record.series()
     kept = {}
     for metric in evaluator.best:
         values = series.get(f"eval/{metric}", {})
-        step = best_step(values, metric in evaluator.higher_is_better)
+        step = evaluator.meanings.get(metric, Value()).best_step(values)
         if step is not None:
             kept[metric] = {"step": step, "value": values[step], "file": f"checkpoints/best-{metric}.ckpt"}
     return record.write_summary(
@@ -358,8 +360,7 @@ def summarize(run: Run, stopwatch: "Stopwatch", outcome: Outcome) -> dict[str, A
         step=module.generator_steps,
         num_steps=module.num_steps,
         images_seen=module.images_seen,
-        higher_is_better=evaluator.higher_is_better,
-        floors=evaluator.floors,
+        meanings=evaluator.meanings,
         time=add_times(run.earlier, stopwatch.total()),
         protocol=_protocol(run),
         best_checkpoints=kept,
@@ -376,6 +377,8 @@ def _protocol(run: Run) -> dict[str, Any]:
 def _print_results(console: "Console", record: "Record", summary: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from saddle.metrics.values import of_stored
+
     def show(value: float | None) -> str:
         return "-" if value is None else f"{value:.4g}"
 
@@ -387,7 +390,7 @@ def _print_results(console: "Console", record: "Record", summary: dict[str, Any]
         table.add_column(column, justify="right")
     for name, found in summary["metrics"].items():
         table.add_row(
-            f"{name} {'↑' if found['higher_is_better'] else '↓'}",
+            f"{name} {of_stored(found).arrow}",
             show(series[f"eval/{name}"].get(0)),
             show(found["best"]),
             str(found["step_of_best"]),

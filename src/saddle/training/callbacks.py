@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -23,6 +22,7 @@ from torch import Tensor
 from saddle.data.files import atomic_write
 from saddle.diagnosis import probes
 from saddle.evaluation.evaluator import Evaluator, Sampler
+from saddle.metrics.values import Value
 from saddle.records import checkpoints
 from saddle.records.record import Record
 from saddle.training.module import GANModule
@@ -213,13 +213,8 @@ class Checkpoint(Callback):
         step = module.generator_steps
         with self.stopwatch("checkpoint"):
             for metric in self.evaluator.best:
-                if (
-                    best_step(
-                        self.record.series().get(f"eval/{metric}", {}),
-                        metric in self.evaluator.higher_is_better,
-                    )
-                    == step
-                ):
+                value = self.evaluator.meanings.get(metric, Value())
+                if value.best_step(self.record.series().get(f"eval/{metric}", {})) == step:
                     self._write(module, f"best-{metric}")
             self._write(module, "last")
             self.on_save()
@@ -228,12 +223,6 @@ class Checkpoint(Callback):
         path = self.record.checkpoint(name)
         owner = self.record.read_provenance()["run_id"]
         checkpoints.save(path, module.game, module.rounds, module.generator_steps, module.state, owner)
-
-
-def best_step(values: Mapping[int, float], higher_is_better: bool) -> int | None:
-    """The earliest step with the best finite value; None without one."""
-    finite = {step: value for step, value in values.items() if torch.isfinite(torch.tensor(value))}
-    return (max if higher_is_better else min)(finite, key=finite.__getitem__, default=None)
 
 
 class StopOnSignal(Callback):
