@@ -8,9 +8,10 @@ known faults (half a minute). ``catalogue.py --write`` puts the tables between t
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from saddle.commands.pipes import ending_with_its_reader
@@ -24,23 +25,6 @@ GROUPS = (
 TYPED = {"rule": "`optimizer=`, `rule@optimizer.PLAYER=`"}
 BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
 METRICS_BEGIN, METRICS_END = "<!-- metrics: begin -->", "<!-- metrics: end -->"
-# (module, function): those that a configuration may name, and those that need more than two matrices
-METRICS = (
-    ("frechet", "fid", "fid_and_sizes", "fid_infinity", "class_fid"),
-    ("kernels", "kid", "kid_and_error", "kid_of_subsets", "gaussian_mmd", "cmmd"),
-    ("inception", "inception_score"),
-    ("neighbours", "precision_recall", "density_coverage", "prdc"),
-    ("histograms", "prd"),
-    ("vendi", "vendi", "class_vendi"),
-    ("two_sample", "one_nearest_neighbour"),
-    ("memorization", "authenticity", "memorization", "birthday_support"),
-    ("transport", "sliced_wasserstein", "exact_wasserstein"),
-    ("modes", "mixture_modes", "class_modes", "mode_covariance"),
-    ("moments", "mean_error", "std_error", "wasserstein"),
-    ("images", "ms_ssim_diversity", "lpips_diversity"),
-    ("generators", "log_condition_number", "path_length"),
-    ("evidence", "Memorization", "ClassFID", "ClassVendi", "LogCondition", "PathLength"),
-)
 
 
 @ending_with_its_reader()
@@ -95,16 +79,35 @@ def tables() -> str:
 
 def metrics() -> str:
     """One Markdown table of all metrics."""
-    import importlib
-
     rows = ["| `saddle.metrics.` | what it is | source |", "| --- | --- | --- |"]
-    for module, *names in METRICS:
-        found = importlib.import_module(f"saddle.metrics.{module}")
-        for name in names:
-            text = getattr(found, name).__doc__
-            source = _source(text) or _source(found.__doc__)
-            rows.append(f"| `{module}.{name}` | {_summary(text)} | {source} |")
+    for module, found in _metric_modules():
+        name = module.__name__.rpartition(".")[2]
+        for one in found:
+            source = _source(one.__doc__) or _source(module.__doc__)
+            rows.append(f"| `{name}.{one.__name__}` | {_summary(one.__doc__)} | {source} |")
     return "\n".join(rows)
+
+
+def _metric_modules() -> list[tuple[ModuleType, list[Any]]]:
+    """Each module of ``saddle.metrics`` with what it defines that says what its numbers mean.
+
+    Modules of functions first, then that of what needs more than two matrices, each by name; within one, in
+    the order of the file.
+    """
+    import importlib
+    import inspect
+    import pkgutil
+
+    from saddle import metrics
+    from saddle.metrics.values import Value
+
+    found = []
+    for info in pkgutil.iter_modules(metrics.__path__, f"{metrics.__name__}."):
+        module = importlib.import_module(info.name)
+        own = [one for one in vars(module).values() if getattr(one, "__module__", None) == info.name]
+        if marked := [one for one in own if isinstance(getattr(one, "meaning", None), Value | Mapping)]:
+            found.append((module, marked))
+    return sorted(found, key=lambda pair: (inspect.isclass(pair[1][0]), pair[0].__name__))
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -229,6 +229,12 @@ def test_a_run_read_from_the_tracker_gives_the_numbers_of_its_record(tracked, tm
     cells = [[show[0].value for show in found.blocks[0].estimates.values()] for found in (there, here)]
     assert cells[0] == cells[1]
 
+    earlier = {key: value for key, value in tracked.config.items() if key != "meanings"}
+    earlier["metrics"] |= {"higher_is_better": ["modes", "high_quality"], "floors": {"kl": "kl_floor"}}
+    (before,) = select([SimpleNamespace(**{**vars(tracked), "config": earlier})], "me/saddle").runs
+    assert before.metrics == mine.metrics  # of names that earlier versions knew
+    assert before.config == mine.config
+
     stranger = SimpleNamespace(path=["me", "saddle", "x"], config={}, summary={}, state="finished")
     found = select([tracked, stranger], "me/saddle")
     assert found.unreadable == {"me/saddle/x": "it is not a run of Saddle: KeyError 'metrics'"}

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meanings import MEANINGS
 from saddle.diagnosis.verdict import WORDS, verdict
-
-HIGHER = ("precision", "recall", "coverage", "modes", "vendi", "high_quality")
+from saddle.metrics.values import Role, Value
 
 
 def course(*values: float) -> dict[int, float]:
@@ -18,11 +18,11 @@ def course(*values: float) -> dict[int, float]:
 
 def word(metrics, **given):
     series = {f"eval/{name}": values for name, values in metrics.items()}
-    return verdict(series, HIGHER, **given)[0]
+    return verdict(series, MEANINGS, **given)[0]
 
 
 def test_the_benchmarks_lsgan_is_called_collapsed_with_its_numbers():
-    found, reason = verdict({"eval/fid": course(310, 120, 66.7, 90, 330.9)}, HIGHER)
+    found, reason = verdict({"eval/fid": course(310, 120, 66.7, 90, 330.9)}, MEANINGS)
     assert found == "collapsed"
     assert (
         reason == "fid ended at 330.9, 4.96 times its best of 66.7 at step 300: more than 25% of ground lost."
@@ -45,29 +45,32 @@ def test_progress_within_the_noise_of_evaluation_is_none(last, expected):
 
 
 def test_fewer_than_three_evaluations_decide_nothing():
-    assert verdict({"eval/fid": course(100, 400)}, HIGHER) == (
+    assert verdict({"eval/fid": course(100, 400)}, MEANINGS) == (
         "undecided",
         "A course needs 3 evaluations; fid has 2.",
     )
     assert verdict({}) == ("undecided", "No evaluation gave a number to judge the run by.")
-    assert verdict({"loss/generator": course(1, 2, 3), "eval/other": course(1, 2, 3)})[0] == "undecided"
+    other = {"loss/generator": course(1, 2, 3), "eval/other": course(1, 2, 3)}
+    assert verdict(other, MEANINGS)[0] == "undecided"
 
 
 def test_a_diverged_status_outranks_good_evaluations_and_keeps_its_message():
-    found = verdict({"eval/fid": course(30, 20, 10)}, HIGHER, "diverged", "loss/generator was nan at step 7.")
+    found = verdict(
+        {"eval/fid": course(30, 20, 10)}, MEANINGS, "diverged", "loss/generator was nan at step 7."
+    )
     assert found == ("diverged", "Training diverged: loss/generator was nan at step 7.")
-    assert verdict({}, HIGHER, "diverged") == ("diverged", "Training diverged: a number was not finite.")
+    assert verdict({}, MEANINGS, "diverged") == ("diverged", "Training diverged: a number was not finite.")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_is_divergence_whatever_the_status(value):
-    found, reason = verdict({"loss/generator": {5: 1.0, 6: value}}, status="finished")
+    found, reason = verdict({"loss/generator": {5: 1.0, 6: value}}, MEANINGS, status="finished")
     assert found == "diverged"
     assert f"loss/generator was {value} at step 6" in reason
 
 
 def test_a_diagnostic_that_is_not_finite_is_no_divergence():
-    assert verdict({"diag/condition": {1: math.inf}, "eval/fid": course(3, 2, 2)})[0] == "settled"
+    assert verdict({"diag/condition": {1: math.inf}, "eval/fid": course(3, 2, 2)}, MEANINGS)[0] == "settled"
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
@@ -77,7 +80,7 @@ def test_an_unfinished_run_is_judged_as_far_as_it_came(status):
 
 def test_lost_modes_are_a_collapse_though_quality_holds():
     found, reason = verdict(
-        {"eval/mmd": course(0.5, 0.01, 0.011, 0.012), "eval/modes": course(2, 8, 6, 5)}, HIGHER
+        {"eval/mmd": course(0.5, 0.01, 0.011, 0.012), "eval/modes": course(2, 8, 6, 5)}, MEANINGS
     )
     assert found == "collapsed"
     assert reason == "modes ended at 5, 0.625 times its best of 8, at a like mmd."
@@ -112,7 +115,7 @@ def test_kl_on_a_ring_of_eight_collapses_from_a_twentieth_above_its_best():
 
 
 def test_a_negative_best_is_reported_without_a_ratio():
-    found, reason = verdict({"eval/kid": course(0.3, -0.001, 0.2)})
+    found, reason = verdict({"eval/kid": course(0.3, -0.001, 0.2)}, MEANINGS)
     assert found == "collapsed"
     assert reason.startswith("kid ended at 0.2, against its best of -0.001 at step 200")
 
@@ -145,7 +148,7 @@ def test_a_perfect_score_throughout_is_settled_and_its_loss_a_collapse():
     status=st.sampled_from(["running", "finished", "interrupted", "diverged", "failed"]),
 )
 def test_every_record_gets_one_of_the_words_and_one_sentence(series, status):
-    found, reason = verdict(series, HIGHER, status)
+    found, reason = verdict(series, MEANINGS, status)
     assert found in WORDS
     assert reason.endswith(".")
     assert "\n" not in reason
@@ -157,3 +160,26 @@ def test_the_word_does_not_depend_on_the_unit_of_fid(values, exponent):
     assert word({"fid": course(*values)}) == word(
         {"fid": course(*(2.0**exponent * value for value in values))}
     )
+
+
+def test_of_two_metrics_of_quality_the_one_that_ranks_first_is_judged():
+    courses = {"late": course(3, 2, 1), "early": course(1, 2, 3)}
+    series = {f"eval/{name}": values for name, values in courses.items()}
+    ranked = {"early": Value(role=Role.QUALITY, rank=1), "late": Value(role=Role.QUALITY, rank=2)}
+    assert verdict(series, ranked)[0] == "collapsed"
+    ranked["early"] = Value(role=Role.QUALITY, rank=3)
+    assert verdict(series, ranked)[0] == "improving"
+    equal = dict.fromkeys(courses, Value(role=Role.QUALITY))  # of equals, the first in the record
+    assert verdict(series, equal) == verdict(series, ranked)
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"), [(0.83, "settled"), (0.84, "collapsed"), (0.17, "settled"), (0.16, "collapsed")]
+)
+def test_a_metric_that_is_best_in_between_is_lost_on_either_side(last, expected):
+    """Its best, 0.67, lies 0.17 away; a quarter of it farther, at 0.3375, it is lost."""
+    meanings = {"accuracy": Value(0.5, Role.QUALITY)}
+    found, reason = verdict({"eval/accuracy": course(0.9, 0.67, 0.7, last)}, meanings)
+    assert found == expected
+    assert f"accuracy ended at {last}, " in reason
+    assert "its best of 0.67 at step 200" in reason

@@ -15,7 +15,7 @@ from saddle.metrics.evidence import (
     LogCondition,
     Memorization,
     PathLength,
-    Source,
+    ReadyGenerator,
     must_have,
 )
 from saddle.metrics.frechet import class_fid
@@ -35,9 +35,9 @@ REAL, FAKE, HELD_OUT = layers(80, 0), layers(60, 1), layers(50, 2)
 LATENTS = torch.randn(40, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
 
-def linear(scales: list[float]) -> Source:
+def linear(scales: list[float]) -> ReadyGenerator:
     """G(z) = diag(scales)·z of the same latents at every call."""
-    return Source(lambda z: z * torch.tensor(scales), lambda num: LATENTS[:num])
+    return ReadyGenerator(lambda z: z * torch.tensor(scales), lambda num: LATENTS[:num])
 
 
 def test_memorization_compares_the_training_set_with_the_held_out_one():
@@ -65,7 +65,7 @@ def test_a_class_is_the_one_that_the_classifier_finds_likeliest():
 
 
 def test_the_generators_own_metrics_see_its_map():
-    evidence = Evidence({}, {}, source=linear([1.0, 10.0]))
+    evidence = Evidence({}, {}, generator=linear([1.0, 10.0]))
     found = LogCondition(num=16)(evidence)
     assert_close(found["log_condition"], 2 * torch.log(torch.tensor(10.0)).item(), rtol=1e-9, atol=0)
     straight = PathLength(num=10, interpolate=torch.lerp)(evidence)
@@ -78,12 +78,12 @@ def test_the_generators_own_metrics_see_its_map():
 
 def test_what_a_metric_lacks_is_refused_before_anything_is_computed():
     judges = {"memorization": Memorization("features"), "log_condition": LogCondition()}
-    must_have(judges, has_held_out=True, has_source=True)
+    must_have(judges, has_held_out=True, has_generator=True)
     with pytest.raises(ValueError, match=r"memorization must have .* not seen; got none\. Say held_out="):
-        must_have(judges, has_held_out=False, has_source=True)
+        must_have(judges, has_held_out=False, has_generator=True)
     with pytest.raises(ValueError, match=r"log_condition must have the generator .* Give a run"):
-        must_have(judges, has_held_out=True, has_source=False)
-    must_have({"class_fid": ClassFID("features", "logits")}, has_held_out=False, has_source=False)
+        must_have(judges, has_held_out=True, has_generator=False)
+    must_have({"class_fid": ClassFID("features", "logits")}, has_held_out=False, has_generator=False)
 
 
 def test_a_layer_that_is_not_there_is_named():
@@ -94,9 +94,9 @@ def test_a_layer_that_is_not_there_is_named():
 def test_the_default_features_of_a_path_are_the_samples_themselves():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Unflatten(1, (2, 2, 2)))
-    evidence = Evidence({}, {}, source=Source(network, lambda num: LATENTS[:num]))
-    flat = Source(lambda z: network(z).flatten(1), lambda num: LATENTS[:num])
-    assert PathLength(num=5)(evidence) == PathLength(num=5)(Evidence({}, {}, source=flat))
+    evidence = Evidence({}, {}, generator=ReadyGenerator(network, lambda num: LATENTS[:num]))
+    flat = ReadyGenerator(lambda z: network(z).flatten(1), lambda num: LATENTS[:num])
+    assert PathLength(num=5)(evidence) == PathLength(num=5)(Evidence({}, {}, generator=flat))
 
 
 def test_settings_tell_what_moves_a_metrics_number_and_nothing_else():

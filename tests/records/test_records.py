@@ -14,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from meanings import MEANINGS
+from saddle.metrics.values import Value
 from saddle.records.provenance import provenance
 from saddle.records.record import (
     HEADER,
@@ -215,8 +217,7 @@ def test_summary_values_are_those_worked_by_hand():
             "eval/kl_floor": {0: 0.1, 30: 0.02},
             "eval_raw/fid": {10: 8.0, 30: 7.0},
         },
-        ["recall"],
-        {"kl": "kl_floor"},
+        MEANINGS,
     )
     assert found["raw"] == {"fid": 7.0}
     assert set(found["metrics"]) == {"fid", "recall", "kl"}
@@ -224,6 +225,11 @@ def test_summary_values_are_those_worked_by_hand():
     assert fid.pop("area") == pytest.approx(55 / 30, rel=1e-15)  # three roundings of float64
     assert fid == {
         "higher_is_better": False,
+        "ideal": None,
+        "role": "quality",
+        "rank": 0,
+        "near_zero": False,
+        "floor_name": None,
         "best": 1.0,
         "step_of_best": 10,
         "last": 2.0,
@@ -238,27 +244,34 @@ def test_summary_values_are_those_worked_by_hand():
 
 
 def test_the_benchmarks_collapsed_lsgan_lost_a_factor_of_five():
-    metric = summarize({"eval/fid": {1: 66.7, 2: 330.9}}, [])["metrics"]["fid"]
+    metric = summarize({"eval/fid": {1: 66.7, 2: 330.9}}, MEANINGS)["metrics"]["fid"]
     assert metric["last_over_best"] == pytest.approx(4.961, abs=5e-4)  # 330.9 / 66.7, to its printed digits
 
 
 def test_of_equal_bests_the_earliest_counts():
-    assert summarize({"eval/modes": {5: 8.0, 10: 8.0}}, ["modes"])["metrics"]["modes"]["step_of_best"] == 5
+    assert summarize({"eval/modes": {5: 8.0, 10: 8.0}}, MEANINGS)["metrics"]["modes"]["step_of_best"] == 5
+
+
+def test_the_best_of_a_metric_with_an_ideal_in_between_is_the_nearest_to_it():
+    course = {1: 1.0, 2: 0.625, 3: 0.25, 4: 0.375}  # 0.625 and 0.375 are equally near: the earlier counts
+    metric = summarize({"eval/one_nn": course}, {"one_nn": Value(0.5)})["metrics"]["one_nn"]
+    assert (metric["best"], metric["step_of_best"], metric["last"]) == (0.625, 2, 0.375)
+    assert (metric["higher_is_better"], metric["ideal"], metric["last_over_best"]) == (False, 0.5, None)
 
 
 @pytest.mark.parametrize("best", [0.0, -1e-4])
 def test_a_ratio_to_a_best_that_is_not_positive_is_null(best):
-    metric = summarize({"eval/kid": {1: best, 2: 0.5}}, [])["metrics"]["kid"]
+    metric = summarize({"eval/kid": {1: best, 2: 0.5}}, MEANINGS)["metrics"]["kid"]
     assert metric["last_over_best"] is None
     assert metric["best"] == best
 
 
 def test_values_that_are_not_finite_become_null_and_never_the_best():
-    metric = summarize({"eval/fid": {1: math.nan, 2: 3.0, 3: math.inf}}, [])["metrics"]["fid"]
+    metric = summarize({"eval/fid": {1: math.nan, 2: 3.0, 3: math.inf}}, MEANINGS)["metrics"]["fid"]
     assert (metric["best"], metric["step_of_best"], metric["last"]) == (3.0, 2, None)
     assert metric["area"] is None
     assert metric["last_over_best"] is None
-    nothing = summarize({"eval/fid": {1: math.nan}}, [])["metrics"]["fid"]
+    nothing = summarize({"eval/fid": {1: math.nan}}, MEANINGS)["metrics"]["fid"]
     assert (nothing["best"], nothing["step_of_best"]) == (None, None)
 
 
@@ -268,9 +281,7 @@ def test_summary_json_is_strict_json_whatever_was_measured(tmp_path, values):
     record = fresh(tmp_path)
     for step, value in enumerate(values):
         record.append(step, {"eval/fid": value, "eval/recall": value, "eval_raw/fid": value})
-    summary = finish(
-        record, time={"total": math.inf}, higher_is_better=["recall"], protocol={"layers": ("a", "b")}
-    )
+    summary = finish(record, time={"total": math.inf}, meanings=MEANINGS, protocol={"layers": ("a", "b")})
 
     def refuse(token):
         raise AssertionError(token)

@@ -4,10 +4,14 @@ import math
 
 import pytest
 
-from comparisons import compared
-from saddle.reports import tables
+from comparisons import compared, rows
+from pages import Page
+from saddle.records.record import Record
+from saddle.reports import csv_files, tables
 from saddle.reports.comparison import compare, unlike
-from saddle.reports.geometry import profile_lines
+from saddle.reports.comparison_page import comparison_page
+from saddle.reports.geometry import profile_axis, profile_lines
+from saddle.reports.page import page as page_of
 from saddle.reports.selection import find, read
 from synthetic import record
 
@@ -105,3 +109,30 @@ def test_with_a_baseline_each_group_is_compared_with_it(sweep):
     assert [pair.found.probability for pair in block.comparisons["fid"]] == [1.0, 1.0, 1.0]
     # 4 pairs won of 4 has p = 2/16; three such
     assert [pair.corrected_p for pair in block.comparisons["fid"]] == [0.375] * 3
+
+
+def test_a_metric_that_is_best_in_between_is_ranked_by_its_distance_and_shown_with_its_ideal(tmp_path):
+    """Accuracies 0.625 and 0.25 of two losses: 0.125 and 0.25 away from one half."""
+    for seed in range(3):
+        record(tmp_path / f"a{seed}", seed=seed, one_nn=(1.0, 0.75, 0.625))
+        record(tmp_path / f"b{seed}", seed=seed, one_nn=(1.0, 0.75, 0.25), loss="minimax")
+    found = compared(tmp_path)
+    (block,) = found.blocks
+    assert block.metrics == ("fid", "recall", "one_nn")  # without a role: after quality and diversity
+    assert block.order("one_nn") == [0, 1]
+    assert [pair.found.probability for pair in block.comparisons["one_nn"]] == [1.0]
+    drawn = {line.label: line for line in profile_lines(block, "one_nn")}
+    assert drawn["loss=hinge"].x == [0.125, 0.25]
+    assert drawn["loss=hinge"].y == [1.0, 1.0]
+    assert drawn["loss=minimax"].y == [0.0, 1.0]
+    assert profile_axis(block, "one_nn", "one_nn") == "|one_nn − 0.5|, last"
+    assert profile_axis(block, "fid", "fid ↓") == "fid ↓, last"
+    assert r"one\_nn $\rightarrow 0.5$" in tables.to_latex(found)
+    page = comparison_page(found)
+    assert "one_nn →0.5" in page
+    assert "(nearer to 0.5 is better)" in page
+    told = {row["metric"]: row["higher_is_better"] for row in rows(csv_files.group_rows(found))}
+    assert told == {"fid": "False", "recall": "True", "one_nn": ""}
+    page = Page(page_of(Record(tmp_path / "a0")))
+    assert "one_nn →0.5" in page.text
+    assert "nearer to 0.5 is better" in [span.get("title") for span in page.named("span")]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from meanings import MEANINGS
 from pages import Page, pixels
 from saddle.data.files import atomic_write
 from saddle.records.record import create
@@ -42,8 +43,7 @@ def default_run(directory, num_steps=2000):
         num_steps=num_steps,
         images_seen=64 * num_steps,
         exit_status=0,
-        higher_is_better=["recall"],
-        floors={"kl": "kl_floor"},
+        meanings=MEANINGS,
         time={"total": 10.0, "train": 6.0, "evaluate": 3.0},
         protocol={"num_samples": 2000, "features": {"name": "digits"}},
         best_checkpoints={"fid": {"step": 400, "file": "checkpoints/best-fid.ckpt"}},

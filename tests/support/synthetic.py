@@ -9,6 +9,7 @@ import numpy as np
 from omegaconf import OmegaConf
 from PIL import Image
 
+from meanings import MEANINGS
 from saddle.data.files import atomic_write
 from saddle.records.record import Record, create
 from saddle.records.sweep_index import COLUMNS
@@ -24,6 +25,7 @@ def record(
     seed: Any = 0,
     fid: Sequence[float] = (9.0, 4.0, 3.0),
     recall: Sequence[float] = (0.1, 0.4, 0.5),
+    one_nn: Sequence[float] = (),
     radius: Sequence[float] = (),
     status: str = "finished",
     message: str | None = None,
@@ -42,6 +44,8 @@ def record(
     made = create(directory, OmegaConf.to_yaml(OmegaConf.create(config)), told)
     for index, values in enumerate(zip(fid, recall, strict=True)):
         made.append(100 * index, dict(zip(("eval/fid", "eval/recall"), values, strict=True)))
+    for index, value in enumerate(one_nn):
+        made.append(100 * index, {"eval/one_nn": value})
     for index, value in enumerate(radius):
         made.append(100 * index, {"diag/spectral_radius": value})
     if pixels:
@@ -57,7 +61,7 @@ def record(
         num_steps=100 * (len(fid) - 1),
         images_seen=6400,
         exit_status=0 if status == "finished" else 1,
-        higher_is_better=["recall"],
+        meanings=MEANINGS,
         time={"total": 60.0 + seed if isinstance(seed, int) else 60.0},
         protocol={"num_generated": 2000} if protocol is None else protocol,
     )

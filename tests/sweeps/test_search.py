@@ -22,6 +22,7 @@ optuna = pytest.importorskip("optuna")
 STAND_IN = """
 import math, signal, sys, time
 from pathlib import Path
+from saddle.metrics.values import HIGH, Value
 from saddle.records.record import create, open_record
 words = dict(word.split("=", 1) for word in sys.argv[1:])
 folder = Path(words["hydra.run.dir"].strip("'"))
@@ -29,7 +30,7 @@ record = open_record(folder) if "resume" in words else create(folder, words["x"]
 x = float(record.config.read_text())
 def close(status, code):
     record.write_summary(status=status, exit_status=code, message=status, step=9, num_steps=9, images_seen=9,
-                         higher_is_better=["modes"], time={"total": 1.0})
+                         meanings={"modes": Value(HIGH)}, time={"total": 1.0})
     record.report.write_text("report")
     sys.exit(code)
 signal.signal(signal.SIGTERM, lambda *_: close("interrupted", 143))
@@ -162,6 +163,10 @@ def test_a_space_that_cannot_be_searched_is_refused(space, why):
         (["num_trials=100000"], "got 100000"),
         (["score=worst"], "score must be one of last, best, area; got worst"),
         (["objectives=[]"], "objectives must list metrics"),
+        (
+            ["metrics=points_full", "objectives=[one_nn]"],
+            "better high or low; got one_nn, which is best at 0.5",
+        ),
         (["jobs=0"], "jobs must be"),
         (["resume=somewhere"], "a search must begin its own runs"),
         (["search=ttu"], "Did you mean ttur"),

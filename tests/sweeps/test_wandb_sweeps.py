@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from command_line import POINTS, environment
+from saddle.commands.evaluate import chosen_metrics
 from saddle.records.record import open_record
 from saddle.training.configuration import config_directory
 
@@ -60,7 +61,7 @@ def test_every_value_of_every_parameter_composes(path):
             config = hydra.compose("train", line[3:])
         assert config.logger.mode == "online"
         metric = sweep["metric"]["name"].removeprefix("eval/")
-        higher = metric in config.metrics.higher_is_better
+        higher = chosen_metrics(config.metrics).meanings[metric].higher_is_better
         assert sweep["metric"]["goal"] == ("maximize" if higher else "minimize")
         assert higher or metric in config.metrics.best
 

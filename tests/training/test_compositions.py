@@ -26,10 +26,12 @@ from compositions import (
     fitting,
     step,
 )
+from saddle.commands.evaluate import chosen_metrics
 from saddle.diagnosis.probes import draws_of
 from saddle.dynamics.optimizers import SGD, Adam
 from saddle.evaluation.evaluator import of_matrices
-from saddle.metrics.evidence import SAMPLES, Evidence, Source
+from saddle.metrics.evidence import SAMPLES, Evidence, ReadyGenerator
+from saddle.metrics.values import HIGH, Value
 from saddle.training import trackers as tracking
 from saddle.training.assembly import Experiment, assemble, config_hash
 
@@ -154,11 +156,14 @@ def measured(config: DictConfig, num: int = 60) -> tuple[Experiment, dict[str, f
     return experiment._replace(evaluator=evaluator), values
 
 
-SETS = [
-    name
-    for name in choices("metrics")
-    if "higher_is_better" in OmegaConf.load(CONF / "metrics" / f"{name}.yaml")
-]
+def is_set(name: str) -> bool:
+    """Whether a choice of metrics, or one that it begins with, says what a run keeps of them."""
+    content = OmegaConf.load(CONF / "metrics" / f"{name}.yaml")
+    brought = [entry for entry in content.get("defaults", ()) if isinstance(entry, str) and entry != "_self_"]
+    return "best" in content or any(map(is_set, brought))
+
+
+SETS = [name for name in choices("metrics") if is_set(name)]
 
 
 # how many numbers held-out samples cannot have, by the metrics that need a generator or further samples
@@ -186,10 +191,13 @@ def test_every_set_of_metrics_measures_some_data(choice):
     evaluator = experiment.evaluator
     assert values
     assert all(math.isfinite(value) for value in values.values())
-    named = {*evaluator.best, *evaluator.shown, *evaluator.higher_is_better}
-    assert named | {*evaluator.floors, *evaluator.floors.values()} <= values.keys()
+    assert evaluator.meanings.keys() == values.keys()  # each says what it means
+    floors = {value.floor for value in evaluator.meanings.values()} - {None}
+    assert {*evaluator.best, *evaluator.shown, *floors} <= values.keys()
     yardstick = evaluator.of_held_out(experiment.dataset)
-    needy = {name for name, judge in evaluator.evidence.items() if judge.needs_held_out or judge.needs_source}
+    needy = {
+        name for name, judge in evaluator.evidence.items() if judge.needs_held_out or judge.needs_generator
+    }
     assert len(values.keys() - yardstick.keys()) == OWN_NUMBERS[frozenset(needy)]
     assert yardstick.keys() <= values.keys()
 
@@ -208,7 +216,7 @@ def evaluation(*words: str) -> DictConfig:
 
 
 @pytest.mark.parametrize("choice", [name for name in choices("metrics") if name not in SETS])
-def test_every_single_metric_measures_something_and_says_what_is_better_high(choice, tmp_path, monkeypatch):
+def test_every_single_metric_measures_something_and_says_what_it_means(choice, tmp_path, monkeypatch):
     few = {"kid_subsets": ["metrics.measures.features.kid_of_subsets.subset_size=20"]}.get(choice, [])
     config = evaluation(f"metrics=[{choice}]", *few).metrics
     random = torch.Generator().manual_seed(0)
@@ -217,31 +225,31 @@ def test_every_single_metric_measures_something_and_says_what_is_better_high(cho
         features, images = torch.randn(num, 4, generator=random), torch.rand(num, 1, 28, 28, generator=random)
         return {"features": features, "logits": 3 * features[:, :2], SAMPLES: 2 * images - 1}
 
-    source = Source(torch.nn.Linear(3, 4), lambda num: torch.randn(num, 3, generator=random))
-    evidence = Evidence(layers(60), layers(50), layers(40), source)
-    measures, judges = (instantiate(config.get(key, {}), _convert_="all") for key in ("measures", "evidence"))
+    ready = ReadyGenerator(torch.nn.Linear(3, 4), lambda num: torch.randn(num, 3, generator=random))
+    evidence = Evidence(layers(60), layers(50), layers(40), ready)
+    measures, judges, meanings = chosen_metrics(config)
     if choice == "lpips":
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
         with pytest.raises(ValueError, match=r"weights of its network; found no .*alexnet.*Download"):
             of_matrices(measures, evidence.real, evidence.fake)
+        assert meanings == {"lpips": Value(HIGH)}
         return
     found = of_matrices(measures, evidence.real, evidence.fake)
     for judge in judges.values():
         found |= judge(evidence)
     assert found
     assert all(math.isfinite(value) for value in found.values())
-    assert {*config.get("higher", ())} <= found.keys()
+    assert meanings.keys() == found.keys()
 
 
-def test_the_sets_and_the_single_metrics_agree_on_what_is_better_high():
-    single = {
-        name
-        for choice in choices("metrics")
-        for name in evaluation(f"metrics=[{choice}]").metrics.get("higher", ())
-    }
-    for choice in SETS:
-        known = {*OmegaConf.load(CONF / "metrics" / f"{choice}.yaml").higher_is_better}
-        assert known - {"high_quality"} <= single
+def test_a_name_means_the_same_in_every_set_and_alone():
+    meant: dict[str, Value] = {}
+    for choice in choices("metrics"):
+        words = "data=ring8", "model=mlp", f"metrics={choice}"
+        config = composed(*words) if choice in SETS else evaluation(f"metrics=[{choice}]")
+        for name, value in chosen_metrics(config.metrics).meanings.items():
+            assert meant.setdefault(name, value) == value, f"{name} in {choice}"
+    assert len(meant) > 40
 
 
 # without their files and a network these say what is missing, which is tested where they are
@@ -267,7 +275,7 @@ def test_every_choice_of_features_sees_samples(choice, tmp_path, monkeypatch):
 def test_a_run_can_be_measured_through_other_features():
     experiment, values = measured(composed("data=digits", "model=mlp8", "features@metrics.features=digits"))
     assert "fid" in values
-    words = "features@metrics.features=flatten", "~metrics.measures.logits", "metrics.floors={}"
+    words = "features@metrics.features=flatten", "~metrics.measures.logits"
     other, flat = measured(composed("data=digits", "model=mlp8", *words))
     assert flat["fid"] != values["fid"]
     both = experiment, other
@@ -279,7 +287,7 @@ def test_costly_features_of_a_runs_real_samples_are_kept_and_give_the_same_numbe
     monkeypatch.setenv("SADDLE_CACHE", str(tmp_path))
     words = (
         *("data=digits", "model=mlp8", "features@metrics.features=module", "~metrics.measures.logits"),
-        *("+metrics.features.network._target_=torch.nn.Identity", "metrics.floors={}"),
+        "+metrics.features.network._target_=torch.nn.Identity",
     )
     _, first = measured(composed(*words))
     (kept,) = (tmp_path / "real").iterdir()

@@ -15,7 +15,6 @@ from saddle.game.refusals import Refused
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from saddle.training.scoring import Metrics
     from saddle.training.sides import Track
 
 OF_TWO_SIDES = ("fake", "real", "held_out", "features", "metrics", "resize", "save_features", "device")
@@ -96,14 +95,15 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
     from rich.table import Table
 
     from saddle.evaluation import results
-    from saddle.training.scoring import Asked, score
+    from saddle.metrics.values import Value
+    from saddle.training.scoring import Asked, chosen_metrics, score
 
     with entry.refusing(), _progress(Console(stderr=True)) as track:
         paths = results.outputs(_plain(config.output))
         asked = Asked(
             config.fake,
             config.real,
-            _metrics(config.get("metrics", OmegaConf.create())),
+            chosen_metrics(config.get("metrics", OmegaConf.create())),
             lambda: instantiate(config.features, _convert_="all"),
             config.held_out,
             config.num_samples,
@@ -119,19 +119,10 @@ def _of_two_sides(config: DictConfig, console: "Console") -> None:
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in found.metrics.items():
-        table.add_row(f"{name} {'↑' if name in found.higher_is_better else '↓'}", f"{value:.6g}")
+        table.add_row(f"{name} {found.meanings.get(name, Value()).arrow}", f"{value:.6g}")
     console.print(table)
     _print_protocol(console, found.protocol, found.notes)
     results.write(paths, found)
-
-
-def _metrics(config: DictConfig) -> "Metrics":
-    from hydra.utils import instantiate
-
-    from saddle.training.scoring import Metrics
-
-    measures, judges = (instantiate(config.get(key, {}), _convert_="all") for key in ("measures", "evidence"))
-    return Metrics(measures, judges, {*config.get("higher", ()), *config.get("higher_is_better", ())})
 
 
 @contextmanager

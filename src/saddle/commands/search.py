@@ -1,17 +1,19 @@
 """``saddle-search``: settings of training that better some metrics, sought by Optuna."""
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from saddle.commands import entry
 from saddle.game.refusals import Refused
+from saddle.metrics.values import Value
 from saddle.records.names import job_words
 from saddle.records.questions import key
 
@@ -133,20 +135,23 @@ def _open(config: DictConfig, question: "Question", folder: Path) -> "Study":
     """The study, new or as it stands.
 
     Raises:
-        ValueError: it asks another question.
+        ValueError: it asks another question, or for a metric that is best in between.
     """
     import optuna
     from hydra.utils import instantiate
 
+    from saddle.training.scoring import chosen_metrics
+
+    meanings = chosen_metrics(config.metrics).meanings
+    directions = [_direction(name, meanings.get(name, Value())) for name in question.objectives]
     folder.mkdir(parents=True, exist_ok=True)
     url = config.storage or f"sqlite:///{(folder / 'study.db').absolute()}"
     # SQLite waits for its turn by itself; other databases have servers
     arguments = {"connect_args": {"timeout": config.storage_timeout}} if url.startswith("sqlite") else {}
-    higher = config.metrics.higher_is_better
     study = optuna.create_study(
         storage=optuna.storages.RDBStorage(url, engine_kwargs=arguments),
         study_name=config.study,
-        directions=["maximize" if name in higher else "minimize" for name in question.objectives],
+        directions=directions,
         sampler=_sampler(config, 0),
         pruner=instantiate(config.search.pruner),
         load_if_exists=True,
@@ -165,6 +170,16 @@ def _open(config: DictConfig, question: "Question", folder: Path) -> "Study":
         )
     study.set_user_attr("question", asked)
     return study
+
+
+def _direction(name: str, value: Value) -> Literal["maximize", "minimize"]:
+    """Name Optuna's word for where a metric is better."""
+    if math.isfinite(value.ideal):
+        raise Refused(
+            f"an objective must be better high or low; got {name}, which is best at {value.ideal:g}. "
+            "Choose another."
+        )
+    return "maximize" if value.higher_is_better else "minimize"
 
 
 def _sampler(config: DictConfig, number: int) -> Any:

@@ -55,6 +55,8 @@ def train(config: DictConfig) -> float | None:
 def _print_results(console: "Console", record: "Record", summary: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from saddle.metrics.values import of_stored
+
     def show(value: float | None) -> str:
         return "-" if value is None else f"{value:.4g}"
 
@@ -66,7 +68,7 @@ def _print_results(console: "Console", record: "Record", summary: dict[str, Any]
         table.add_column(column, justify="right")
     for name, found in summary["metrics"].items():
         table.add_row(
-            f"{name} {'↑' if found['higher_is_better'] else '↓'}",
+            f"{name} {of_stored(found).arrow}",
             show(series[f"eval/{name}"].get(0)),
             show(found["best"]),
             str(found["step_of_best"]),

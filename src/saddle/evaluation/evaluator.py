@@ -18,8 +18,9 @@ from saddle.features.files import cached
 from saddle.game.network import Network
 from saddle.game.randomness import generator
 from saddle.game.refusals import Refused
-from saddle.metrics.evidence import SAMPLES, Evidence, Judge, Source
+from saddle.metrics.evidence import SAMPLES, Evidence, Judge, ReadyGenerator
 from saddle.metrics.protocol import Extraction, Fake, Protocol, Real
+from saddle.metrics.values import Value, meanings_of, said
 from saddle.models.normalization import for_sampling
 
 Metric = Callable[[Tensor, Tensor], float | Mapping[str, float]]
@@ -81,9 +82,12 @@ class Sampler:
         )
         return torch.cat([module(latent) for latent in batches])[:num]
 
-    def source(self, module: nn.Module, device: torch.device) -> Source:
+    def ready(self, module: nn.Module, device: torch.device) -> ReadyGenerator:
         """A generator that is ready to sample, with latents of its own, for metrics of itself."""
-        return Source(module, lambda num: self.latents(num, generator(self.seed, "source", device=device)))
+        return ReadyGenerator(
+            module,
+            lambda num: self.latents(num, generator(self.seed, "source", device=device)),
+        )
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,7 @@ class Evaluator:
             number its name.
         num_samples: generated samples.
         num_real: real samples, the first so many of the training split.
-        higher_is_better: metric names; the others are better low.
-        floors: metric -> name of the value a perfect sampler would have.
+        meanings: value name -> what it means, of all that the metrics declare; see ``configured``.
         best: metrics whose best checkpoint is kept.
         shown: metrics in the progress bar.
         evidence: name -> metric of more than two matrices; see ``saddle.metrics.evidence``.
@@ -110,8 +113,7 @@ class Evaluator:
     measures: Measures
     num_samples: int
     num_real: int
-    higher_is_better: Collection[str]
-    floors: Mapping[str, str]
+    meanings: Mapping[str, Value]
     best: Collection[str]
     shown: Collection[str] = ()
     evidence: Mapping[str, Judge] = field(default_factory=dict)
@@ -140,7 +142,7 @@ class Evaluator:
         """Samples of the generator with these parameters (P,), and every metric of it."""
         module = sampler.module(params)
         samples = sampler.draw(module, self.num_samples, params.device)
-        return samples, self._judge(samples, self.held_out, sampler.source(module, params.device))
+        return samples, self._judge(samples, self.held_out, sampler.ready(module, params.device))
 
     def of_held_out(self, dataset: Dataset) -> dict[str, float]:
         """What held-out real samples score in the generator's place: as many of them, if there are.
@@ -150,7 +152,10 @@ class Evaluator:
         return self._judge(self._yardstick(dataset))
 
     def _judge(
-        self, samples: Tensor, held_out: Mapping[str, Tensor] | None = None, source: Source | None = None
+        self,
+        samples: Tensor,
+        held_out: Mapping[str, Tensor] | None = None,
+        ready: ReadyGenerator | None = None,
     ) -> dict[str, float]:
         if self.real is None:
             raise Refused(
@@ -159,9 +164,9 @@ class Evaluator:
         fake = {**self.features(samples), SAMPLES: samples}
         values = of_matrices(self.measures, self.real, fake)
         for judge in self.evidence.values():
-            lacking = (judge.needs_held_out and held_out is None, judge.needs_source and source is None)
+            lacking = (judge.needs_held_out and held_out is None, judge.needs_generator and ready is None)
             if not any(lacking):
-                values |= judge(Evidence(self.real, fake, held_out, source))
+                values |= judge(Evidence(self.real, fake, held_out, ready))
         return {name: float(value) for name, value in values.items()}
 
     def _yardstick(self, dataset: Dataset) -> Tensor:
@@ -177,6 +182,33 @@ class Evaluator:
     def _real(self, dataset: Dataset) -> Real:
         num = min(self.num_real, len(dataset.train))
         return Real(f"{dataset.name}, first of the training split", num, _digest_of_first(dataset, num))
+
+
+def configured(
+    *,
+    measures: Measures,
+    evidence: Mapping[str, Judge] | None = None,
+    higher_is_better: Collection[str] = (),
+    floors: Mapping[str, str] | None = None,
+    **rest: Any,
+) -> Evaluator:
+    """Make the evaluator of a ``metrics`` configuration, whose parts are made.
+
+    Args:
+        measures, evidence: see ``Evaluator``.
+        higher_is_better: names of values that are better high, where no function says so.
+        floors: value name -> name of its floor, likewise.
+        rest: of ``Evaluator``.
+    """
+    judges = evidence or {}
+    meanings = said(declared(measures, judges), higher_is_better, floors)
+    return Evaluator(measures=measures, evidence=judges, meanings=meanings, **rest)
+
+
+def declared(measures: Measures, evidence: Mapping[str, Judge]) -> dict[str, Value]:
+    """Collect what the values of these metrics mean: value name -> what its function declares."""
+    entries = [*(entry for metrics in measures.values() for entry in metrics.items()), *evidence.items()]
+    return {name: value for entry in entries for name, value in meanings_of(*entry).items()}
 
 
 def of_matrices(

@@ -3,19 +3,21 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from saddle.data.files import atomic_write, strict
 from saddle.game.refusals import Refused
+from saddle.metrics.values import Value
 
 
 class Results(NamedTuple):
     """Numbers with their protocol as stored, and what else belongs beside them."""
 
     metrics: Mapping[str, float]
-    higher_is_better: Collection[str]
+    meanings: Mapping[str, Value]
     protocol: Mapping[str, Any]
     about: Mapping[str, Any]  # first in the JSON file: which samples, which checkpoint
     notes: Sequence[str] = ()
@@ -33,7 +35,10 @@ def as_json(results: Results) -> str:
 
 
 def as_csv(results: Results) -> str:
-    """A row a metric, each with the fingerprint of its protocol."""
+    """A row a metric, each with the fingerprint of its protocol.
+
+    Of one with an ideal in between, higher_is_better is empty.
+    """
     protocol, file = results.protocol, io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(
@@ -53,7 +58,9 @@ def as_csv(results: Results) -> str:
     extractor = protocol["extraction"]["name"]
     beside = [protocol["fingerprint"], fake["name"], fake["num"], real["name"], real["num"], extractor]
     for name, value in results.metrics.items():
-        writer.writerow([name, repr(value), str(name in results.higher_is_better).lower(), *beside])
+        meaning = results.meanings.get(name, Value())
+        higher = str(meaning.higher_is_better).lower() if math.isinf(meaning.ideal) else None
+        writer.writerow([name, repr(value), higher, *beside])
     return file.getvalue()
 
 

@@ -11,6 +11,7 @@ Source: the design of Xu et al. 2018, arXiv:1806.07755.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,7 @@ from saddle.metrics.modes import class_modes
 from saddle.metrics.neighbours import prdc
 from saddle.metrics.transport import exact_wasserstein, sliced_wasserstein
 from saddle.metrics.two_sample import one_nearest_neighbour
+from saddle.metrics.values import Value, meanings_of
 from saddle.metrics.vendi import vendi
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
@@ -47,6 +49,7 @@ class Samples(NamedTuple):
 
 
 Fault = Callable[[Samples, float, torch.Generator], Tensor]
+Metric = Callable[[Tensor, Tensor], float | Mapping[str, float]]
 
 
 def noise(data: Samples, fraction: float, random: torch.Generator) -> Tensor:
@@ -86,42 +89,58 @@ def duplicated(data: Samples, fraction: float, random: torch.Generator) -> Tenso
 FAULTS: Mapping[str, Fault] = {
     fault.__name__: fault for fault in (noise, collapsed, dropped, shifted, memorized, duplicated)
 }
-# name -> what is bad about a value: itself where less is better, its negative where more is
-BADNESS: Mapping[str, Callable[[float], float]] = {
-    **dict.fromkeys(("fid", "kid", "mmd", "cmmd", "sliced_wasserstein", "wasserstein", "kl"), lambda x: x),
-    **dict.fromkeys(("precision", "recall", "density", "coverage", "f8", "f1_8", "vendi"), lambda x: -x),
-    **dict.fromkeys(("modes", "inception_score", "authenticity"), lambda x: -x),
-    "birthday_support": lambda x: -math.log(x),  # what it counts, a few pairs, is in the denominator
-    **dict.fromkeys(("one_nn", "one_nn_real", "one_nn_fake"), lambda x: abs(x - 0.5)),
-    "nearer_train": lambda x: x,
-}
+SHOWN = (
+    *("fid", "kid", "mmd", "cmmd", "sliced_wasserstein", "wasserstein", "kl"),
+    *("precision", "recall", "density", "coverage", "f8", "f1_8", "vendi"),
+    *("modes", "inception_score", "authenticity", "birthday_support"),
+    *("one_nn", "one_nn_real", "one_nn_fake", "nearer_train"),
+)
 
 
-def measure(data: Samples, fake: Tensor) -> dict[str, float]:
-    """Every metric of the bench for these fakes."""
+class Measured(NamedTuple):
+    """A number with what it means."""
+
+    number: float
+    meaning: Value
+
+    @property
+    def badness(self) -> float:
+        return self.meaning.badness(math.log(self.number) if self.meaning.relative else self.number)
+
+
+def measure(data: Samples, fake: Tensor) -> dict[str, Measured]:
+    """Every value of the bench for these fakes."""
     real = data.train
 
     def logits(x: Tensor) -> Tensor:
         return -torch.cdist(x, data.mixture.centers).square() / (2 * data.mixture.std**2)
 
-    values = {
-        "fid": fid(real, fake),
-        "kid": kid(real, fake),
-        "mmd": gaussian_mmd(real, fake, bandwidths=[0.5, 2.0]),
-        "cmmd": cmmd(real, fake, bandwidth=1.0),
-        "sliced_wasserstein": sliced_wasserstein(real, fake, num_projections=64),
-        "wasserstein": exact_wasserstein(real, fake),
-        "vendi": vendi(real, fake),
-        "authenticity": authenticity(real, fake),
-        **prdc(real, fake),
-        **prd(real, fake, num_clusters=NUM_MODES, num_runs=1, num_angles=101),
-        **one_nearest_neighbour(real, fake),
-        **memorization(real, fake, held_out=data.held_out),
-        **birthday_support(real, fake),
-        **class_modes(logits(real), logits(fake)),
-        **inception_score(logits(real), logits(fake), num_splits=1),
+    of_features: dict[str, Metric] = {
+        "fid": fid,
+        "kid": kid,
+        "mmd": partial(gaussian_mmd, bandwidths=[0.5, 2.0]),
+        "cmmd": partial(cmmd, bandwidth=1.0),
+        "sliced_wasserstein": partial(sliced_wasserstein, num_projections=64),
+        "wasserstein": exact_wasserstein,
+        "vendi": vendi,
+        "authenticity": authenticity,
+        "prdc": prdc,
+        "prd": partial(prd, num_clusters=NUM_MODES, num_runs=1, num_angles=101),
+        "one_nn": one_nearest_neighbour,
+        "memorization": partial(memorization, held_out=data.held_out),
+        "birthday_support": birthday_support,
     }
-    return {name: values[name] for name in BADNESS}
+    of_logits: dict[str, Metric] = {
+        "modes": class_modes,
+        "inception_score": partial(inception_score, num_splits=1),
+    }
+    found: dict[str, Measured] = {}
+    for metrics, sides in ((of_features, (real, fake)), (of_logits, (logits(real), logits(fake)))):
+        for entry, metric in metrics.items():
+            numbers, meanings = metric(*sides), meanings_of(entry, metric)
+            named = numbers if isinstance(numbers, Mapping) else {entry: numbers}
+            found |= {name: Measured(number, meanings[name]) for name, number in named.items()}
+    return {name: found[name] for name in SHOWN}
 
 
 def responses() -> dict[str, dict[str, str]]:
@@ -136,13 +155,13 @@ def responses() -> dict[str, dict[str, str]]:
         metric: {
             name: _course(
                 torch.tensor(
-                    [[bad(at[metric]) for at in courses[seed, name]] for seed in range(NUM_SEEDS)],
+                    [[at[metric].badness for at in courses[seed, name]] for seed in range(NUM_SEEDS)],
                     dtype=torch.float64,
                 )
             )
             for name in FAULTS
         }
-        for metric, bad in BADNESS.items()
+        for metric in SHOWN
     }
 
 
@@ -163,7 +182,7 @@ def draw(seed: int) -> Samples:
     return Samples(train, held_out, fresh.to(torch.float64), modes, mixture)
 
 
-def _measured(seed: int, fault: Fault, fraction: float) -> dict[str, float]:
+def _measured(seed: int, fault: Fault, fraction: float) -> dict[str, Measured]:
     data = draw(seed)
     return measure(data, fault(data, fraction, generator(seed, "metric bench/fault")))
 

@@ -13,21 +13,22 @@ from torch import Tensor, nn
 
 from saddle.game.refusals import Refused
 from saddle.metrics import frechet, generators, memorization, vendi
+from saddle.metrics.values import Meaning
 
 SAMPLES = "samples"  # the layer that is no layer: samples as they are
 Layers = Mapping[str, Tensor]  # layer -> features (N, d)
 
 
 @dataclass(frozen=True)
-class Source:
+class ReadyGenerator:
     """A generator ready to sample.
 
     Args:
-        generator: latents (B, n) -> samples (B, *event), each sample from its own latent alone.
+        sample: latents (B, n) -> samples (B, *event), each sample from its own latent alone.
         latents: how many -> latents (num, n) as in training, the same at every call.
     """
 
-    generator: Callable[[Tensor], Tensor]
+    sample: Callable[[Tensor], Tensor]
     latents: Callable[[int], Tensor]
 
 
@@ -39,25 +40,26 @@ class Evidence:
         real: features of the training set.
         fake: features of the generated samples.
         held_out: features of real samples that the generator has not seen; None if there are none.
-        source: where the fakes come from; None for samples alone.
+        generator: which the fakes come from; None for samples alone.
     """
 
     real: Layers
     fake: Layers
     held_out: Layers | None = None
-    source: Source | None = None
+    generator: ReadyGenerator | None = None
 
 
 class Judge(typing.Protocol):
-    """A metric of evidence."""
+    """A metric of evidence: what its numbers mean, what it needs, and the numbers."""
 
+    meaning: ClassVar[Meaning]
     needs_held_out: ClassVar[bool]
-    needs_source: ClassVar[bool]
+    needs_generator: ClassVar[bool]
 
     def __call__(self, evidence: Evidence) -> Mapping[str, float]: ...
 
 
-def must_have(judges: Mapping[str, Judge], has_held_out: bool, has_source: bool) -> None:
+def must_have(judges: Mapping[str, Judge], has_held_out: bool, has_generator: bool) -> None:
     """Refuse, before anything is computed, metrics that lack what they need.
 
     Raises:
@@ -69,7 +71,7 @@ def must_have(judges: Mapping[str, Judge], has_held_out: bool, has_source: bool)
                 f"{name} must have real samples that the generator has not seen; got none. "
                 f"Say held_out=SAMPLES, or leave {name} out."
             )
-        if judge.needs_source and not has_source:
+        if judge.needs_generator and not has_generator:
             raise Refused(
                 f"{name} must have the generator itself; got samples alone. "
                 f"Give a run or a checkpoint as fake, or leave {name} out."
@@ -87,8 +89,9 @@ class Memorization:
     """
 
     layer: str
+    meaning: ClassVar[Meaning] = memorization.memorization.meaning
     needs_held_out: ClassVar[bool] = True
-    needs_source: ClassVar[bool] = False
+    needs_generator: ClassVar[bool] = False
 
     def __call__(self, evidence: Evidence) -> dict[str, float]:
         assert evidence.held_out is not None
@@ -111,8 +114,9 @@ class ClassFID:
 
     layer: str
     classes: str
+    meaning: ClassVar[Meaning] = frechet.class_fid.meaning
     needs_held_out: ClassVar[bool] = False
-    needs_source: ClassVar[bool] = False
+    needs_generator: ClassVar[bool] = False
 
     def __call__(self, evidence: Evidence) -> dict[str, float]:
         real, fake = (_of(one, self.layer) for one in (evidence.real, evidence.fake))
@@ -134,8 +138,9 @@ class ClassVendi:
 
     layer: str
     classes: str
+    meaning: ClassVar[Meaning] = vendi.class_vendi.meaning
     needs_held_out: ClassVar[bool] = False
-    needs_source: ClassVar[bool] = False
+    needs_generator: ClassVar[bool] = False
 
     def __call__(self, evidence: Evidence) -> dict[str, float]:
         real, fake = (_of(one, self.layer) for one in (evidence.real, evidence.fake))
@@ -155,12 +160,14 @@ class LogCondition:
     """
 
     num: int = 64
+    meaning: ClassVar[Meaning] = generators.log_condition_number.meaning
     needs_held_out: ClassVar[bool] = False
-    needs_source: ClassVar[bool] = True
+    needs_generator: ClassVar[bool] = True
 
     def __call__(self, evidence: Evidence) -> dict[str, float]:
-        assert evidence.source is not None
-        return generators.log_condition_number(evidence.source.generator, evidence.source.latents(self.num))
+        ready = evidence.generator
+        assert ready is not None
+        return generators.log_condition_number(ready.sample, ready.latents(self.num))
 
 
 @dataclass(frozen=True)
@@ -182,15 +189,17 @@ class PathLength:
     features: Callable[[Tensor], Tensor] = field(default_factory=nn.Flatten)
     interpolate: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
     seed: int = 0
+    meaning: ClassVar[Meaning] = generators.path_length.meaning
     needs_held_out: ClassVar[bool] = False
-    needs_source: ClassVar[bool] = True
+    needs_generator: ClassVar[bool] = True
 
     def __call__(self, evidence: Evidence) -> dict[str, float]:
-        assert evidence.source is not None
+        ready = evidence.generator
+        assert ready is not None
         return generators.path_length(
-            evidence.source.generator,
+            ready.sample,
             self.features,
-            evidence.source.latents(2 * self.num),
+            ready.latents(2 * self.num),
             interpolate=self.interpolate,
             epsilon=self.epsilon,
             seed=self.seed,

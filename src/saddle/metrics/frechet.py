@@ -18,8 +18,10 @@ from torch import Tensor
 from saddle.game.randomness import generator
 from saddle.game.refusals import Refused
 from saddle.metrics.matrices import class_labels, comparable, gram, mean
+from saddle.metrics.values import Role, Value, metric
 
 ENOUGH = 5  # samples a feature: below, the bias at equal distributions is above 5 % of the total variance
+FID = Value(role=Role.QUALITY, rank=0)
 
 
 class FewSamples(UserWarning):
@@ -34,6 +36,7 @@ class Moments(NamedTuple):
     covariance: Tensor  # (d, d) float64
 
 
+@metric(FID)
 def fid(real: Tensor, fake: Tensor) -> float:
     """Fréchet distance of the Gaussians with the samples' means and (unbiased) covariances.
 
@@ -53,6 +56,7 @@ def fid(real: Tensor, fake: Tensor) -> float:
     return fid_and_sizes(real, fake)["fid"]
 
 
+@metric({"fid": FID, "fid_num_real": Value(), "fid_num_fake": Value()})
 def fid_and_sizes(real: Tensor, fake: Tensor) -> dict[str, float]:
     """``fid`` with the numbers of samples that its bias depends on.
 
@@ -68,6 +72,7 @@ def fid_and_sizes(real: Tensor, fake: Tensor) -> dict[str, float]:
     return {"fid": value, "fid_num_real": float(a.num), "fid_num_fake": float(b.num)}
 
 
+@metric({"fid_infinity": Value(), "fid_infinity_se": Value()})
 def fid_infinity(
     real: Tensor, fake: Tensor, *, num_points: int = 15, smallest_fraction: float = 0.1, seed: int = 0
 ) -> dict[str, float]:
@@ -118,6 +123,7 @@ def fid_infinity(
     return {"fid_infinity": float(line[0]), "fid_infinity_se": float(error.clamp(min=0).sqrt())}
 
 
+@metric({"class_fid": Value(), "class_fid_worst": Value(), "classes_missing": Value()})
 def class_fid(real: Tensor, fake: Tensor, *, real_classes: Tensor, fake_classes: Tensor) -> dict[str, float]:
     """Fréchet distance within each class, its mean and its worst: iFID, or intra-FID.
 

@@ -12,10 +12,12 @@ from torch.func import jacfwd, vmap
 
 from saddle.game import randomness
 from saddle.game.refusals import Refused
+from saddle.metrics.values import Value, metric
 
 Map = Callable[[Tensor], Tensor]
 
 
+@metric({"log_condition": Value(), "log_condition_std": Value()})
 def log_condition_number(generator: Map, latents: Tensor, *, batch_size: int = 8) -> dict[str, float]:
     """log κ(JᵀJ) = 2·log(σ₁/σₙ) of the generator's Jacobian J = ∂x/∂z, over latents.
 
@@ -49,6 +51,7 @@ def log_condition_number(generator: Map, latents: Tensor, *, batch_size: int = 8
     return {"log_condition": float(found.mean()), "log_condition_std": spread}
 
 
+@metric({"path_length": Value(), "path_length_se": Value()})
 @torch.no_grad()
 def path_length(
     generator: Map,

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from saddle.game.randomness import seed_of
 from saddle.metrics.matrices import feature_matrices
+from saddle.metrics.values import HIGH, Value, metric
 
 
+@metric({"f8": Value(HIGH), "f1_8": Value(HIGH)})
 def prd(
     real: Tensor,
     fake: Tensor,

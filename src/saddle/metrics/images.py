@@ -13,11 +13,13 @@ from torch import Tensor
 from saddle.data.pixels import from_uint8, to_uint8
 from saddle.game.randomness import generator
 from saddle.game.refusals import Refused
+from saddle.metrics.values import HIGH, Value, metric
 
 PairDistance = Callable[[Tensor, Tensor], Tensor]
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, sec. 3.2
 
 
+@metric(Value())
 def ms_ssim_diversity(real: Tensor, fake: Tensor, *, num_pairs: int = 500, seed: int = 0) -> float:
     """Mean multi-scale structural similarity of pairs of fakes: high where all look alike.
 
@@ -61,6 +63,7 @@ def ms_ssim_diversity(real: Tensor, fake: Tensor, *, num_pairs: int = 500, seed:
     return mean_over_pairs(fake, similarity, num_pairs=num_pairs, seed=seed)
 
 
+@metric(Value(HIGH))
 def lpips_diversity(
     real: Tensor, fake: Tensor, *, network: str = "alex", num_pairs: int = 500, seed: int = 0
 ) -> float:

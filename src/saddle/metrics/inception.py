@@ -8,8 +8,10 @@ from torch import Tensor
 
 from saddle.game.refusals import Refused
 from saddle.metrics.matrices import feature_matrices
+from saddle.metrics.values import HIGH, Value, metric
 
 
+@metric({"inception_score": Value(HIGH), "inception_score_std": Value()})
 def inception_score(
     real: Tensor, fake: Tensor, *, num_splits: int = 10, seed: int = 2020
 ) -> dict[str, float]:

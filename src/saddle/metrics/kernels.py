@@ -18,10 +18,13 @@ from torch import Tensor
 from saddle.game.refusals import Refused
 from saddle.metrics.distances import squared_distances
 from saddle.metrics.matrices import feature_matrices
+from saddle.metrics.values import Role, Value, metric
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
+KID = Value(role=Role.QUALITY, rank=3, near_zero=True)
 
 
+@metric(KID)
 def kid(real: Tensor, fake: Tensor, *, block_size: int = 256) -> float:
     """Kernel inception distance: unbiased MMD² with k(x, y) = (x·y/d + 1)³ over all pairs.
 
@@ -45,6 +48,7 @@ def kid(real: Tensor, fake: Tensor, *, block_size: int = 256) -> float:
     return _row_sums(real, fake, _cubic, block_size).unbiased()
 
 
+@metric({"kid": KID, "kid_se": Value()})
 def kid_and_error(real: Tensor, fake: Tensor, *, block_size: int = 256) -> dict[str, float]:
     """``kid`` with its standard error, from the spread of each sample's own contribution.
 
@@ -62,6 +66,7 @@ def kid_and_error(real: Tensor, fake: Tensor, *, block_size: int = 256) -> dict[
     return {"kid": sums.unbiased(), "kid_se": sums.standard_error()}
 
 
+@metric({"kid_subsets": Value(), "kid_subsets_std": Value()})
 def kid_of_subsets(
     real: Tensor, fake: Tensor, *, num_subsets: int = 100, subset_size: int = 1000, seed: int = 2020
 ) -> dict[str, float]:
@@ -98,6 +103,7 @@ def kid_of_subsets(
     return {"kid_subsets": float(np.mean(values)), "kid_subsets_std": float(np.std(values))}
 
 
+@metric(Value(role=Role.QUALITY, rank=1, near_zero=True))
 def gaussian_mmd(real: Tensor, fake: Tensor, *, bandwidths: Sequence[float], block_size: int = 256) -> float:
     """Unbiased MMD² with the mean of Gaussian kernels exp(−‖x − y‖²/(2(b·s)²)), one for each bandwidth b.
 
@@ -134,6 +140,7 @@ def gaussian_mmd(real: Tensor, fake: Tensor, *, bandwidths: Sequence[float], blo
     return _row_sums((real - centre) / scale, (fake - centre) / scale, kernel, block_size).unbiased()
 
 
+@metric(Value())
 def cmmd(
     real: Tensor, fake: Tensor, *, bandwidth: float = 10.0, scale: float = 1000.0, block_size: int = 256
 ) -> float:

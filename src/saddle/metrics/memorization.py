@@ -11,8 +11,10 @@ from torch import Tensor
 from saddle.game.refusals import Refused
 from saddle.metrics.distances import kth_nearest, pairs_within
 from saddle.metrics.matrices import comparable
+from saddle.metrics.values import HIGH, Value, metric
 
 
+@metric(Value(HIGH))
 def authenticity(real: Tensor, fake: Tensor, *, block_size: int = 256) -> float:
     """AuthPct: percent of fakes farther from their nearest training sample than that one's own neighbour is.
 
@@ -40,6 +42,14 @@ def authenticity(real: Tensor, fake: Tensor, *, block_size: int = 256) -> float:
     return 100 * float((own[which[:, 0]] < across[:, 0]).to(torch.float64).mean())
 
 
+@metric(
+    {
+        "nearer_train": Value(),  # not ½: below it nothing is memorized, it is chance
+        "nearer_train_se": Value(),
+        "distance_train": Value(),
+        "distance_held_out": Value(),
+    }
+)
 def memorization(real: Tensor, fake: Tensor, *, held_out: Tensor, block_size: int = 256) -> dict[str, float]:
     """Whether fakes are nearer to the training set than to held-out samples of the same distribution.
 
@@ -79,6 +89,8 @@ def memorization(real: Tensor, fake: Tensor, *, held_out: Tensor, block_size: in
     }
 
 
+# what it counts, a few pairs, is in the denominator
+@metric({"birthday_support": Value(HIGH, relative=True), "birthday_pairs": Value()})
 def birthday_support(
     real: Tensor, fake: Tensor, *, quantile: float = 0.01, block_size: int = 256
 ) -> dict[str, float]:

@@ -13,8 +13,16 @@ from torch import Tensor
 from saddle.data.points import Mixture
 from saddle.game.refusals import Refused
 from saddle.metrics.matrices import feature_matrices
+from saddle.metrics.values import HIGH, Role, Value, metric
+
+MODES = Value(HIGH, Role.COUNT, rank=0)
+KL = {
+    "kl": Value(role=Role.QUALITY, rank=2, near_zero=True, floor="kl_floor"),
+    "kl_floor": Value(),
+}
 
 
+@metric({"modes": MODES, "high_quality": Value(HIGH), **KL})
 def mixture_modes(real: Tensor, fake: Tensor, *, mixture: Mixture, num_std: float = 3.0) -> dict[str, float]:
     """Modes covered, share of high-quality samples and KL of their histogram, for points.
 
@@ -50,6 +58,7 @@ def mixture_modes(real: Tensor, fake: Tensor, *, mixture: Mixture, num_std: floa
     }
 
 
+@metric({"covariance_ratio": Value(1.0), "covariance_log_ratio": Value()})
 def mode_covariance(
     real: Tensor, fake: Tensor, *, mixture: Mixture, num_std: float = 3.0
 ) -> dict[str, float]:
@@ -94,6 +103,7 @@ def mode_covariance(
     }
 
 
+@metric({"modes": MODES, **KL})
 def class_modes(real: Tensor, fake: Tensor) -> dict[str, float]:
     """Classes seen among generated images and KL of their histogram to that of the real images.
 

@@ -9,8 +9,10 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from saddle.metrics.matrices import feature_matrices
+from saddle.metrics.values import Role, Value, metric
 
 
+@metric(Value())
 def mean_error(real: Tensor, fake: Tensor) -> float:
     """‖E fake − E real‖, Euclidean, from (N, d) and (M, d); of the Dirac-GAN it is |θ|.
 
@@ -21,6 +23,7 @@ def mean_error(real: Tensor, fake: Tensor) -> float:
     return float(torch.linalg.vector_norm(fake.mean(0) - real.mean(0)))
 
 
+@metric(Value())
 def std_error(real: Tensor, fake: Tensor) -> float:
     """‖std fake − std real‖ over the coordinates' standard deviations, from (N, d) and (M, d).
 
@@ -33,6 +36,7 @@ def std_error(real: Tensor, fake: Tensor) -> float:
     return float(torch.linalg.vector_norm(fake.std(0, correction=0) - real.std(0, correction=0)))
 
 
+@metric(Value(role=Role.QUALITY, rank=4, near_zero=True))
 def wasserstein(real: Tensor, fake: Tensor) -> float:
     """Mean over the coordinates of W₁ between the samples' marginals: on the line, W₁ between the samples.
 

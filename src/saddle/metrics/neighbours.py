@@ -15,8 +15,13 @@ from torch import Tensor
 from saddle.game.refusals import Refused
 from saddle.metrics.distances import kth_nearest, pairs_within
 from saddle.metrics.matrices import comparable
+from saddle.metrics.values import HIGH, Role, Value, metric
+
+MANIFOLDS = {"precision": Value(HIGH), "recall": Value(HIGH, Role.FRACTION, rank=0)}
+BALLS = {"density": Value(HIGH), "coverage": Value(HIGH, Role.FRACTION, rank=1)}
 
 
+@metric(MANIFOLDS)
 def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3, block_size: int = 256) -> dict[str, float]:
     """Improved precision and recall: the share of each side that lies in some ball of the other.
 
@@ -39,6 +44,7 @@ def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3, block_size: int 
     return _manifolds(_counts(real, fake, _radii(real, (k,)), _radii(fake, (k,)), block_size))
 
 
+@metric(BALLS)
 def density_coverage(real: Tensor, fake: Tensor, *, k: int = 5, block_size: int = 256) -> dict[str, float]:
     """Density, Σ over fake of the balls of real samples it lies in, /(k·M); coverage, the share of those
     balls that hold a fake sample.
@@ -65,6 +71,7 @@ def density_coverage(real: Tensor, fake: Tensor, *, k: int = 5, block_size: int 
     return _balls(_counts(real, fake, _radii(real, (k,)), [nowhere], block_size), k)
 
 
+@metric({**MANIFOLDS, **BALLS})
 def prdc(
     real: Tensor, fake: Tensor, *, k: int = 3, density_k: int = 5, block_size: int = 256
 ) -> dict[str, float]:

@@ -9,10 +9,12 @@ from saddle.game.randomness import generator
 from saddle.game.refusals import Refused
 from saddle.metrics.distances import squared_distances
 from saddle.metrics.matrices import feature_matrices
+from saddle.metrics.values import Role, Value, metric
 
 LARGEST = 5000  # samples a side: the cost of an assignment grows as their cube
 
 
+@metric(Value())
 def sliced_wasserstein(real: Tensor, fake: Tensor, *, num_projections: int = 256, seed: int = 0) -> float:
     """√E_θ W₂²(θ·x, θ·y) over directions θ on the unit sphere, each W₂ exact by sorting.
 
@@ -45,6 +47,7 @@ def sliced_wasserstein(real: Tensor, fake: Tensor, *, num_projections: int = 256
     return math.sqrt(total / num_projections)
 
 
+@metric(Value(role=Role.QUALITY, rank=4, near_zero=True))
 def exact_wasserstein(real: Tensor, fake: Tensor) -> float:
     """√min_π mean ‖xᵢ − y_π(i)‖² over permutations π: W₂ between two sets of equal size.
 

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from saddle.metrics.matrices import class_labels, comparable, gram
+from saddle.metrics.values import HIGH, Role, Value, metric
 
 
+@metric(Value(HIGH, Role.COUNT, rank=1))
 def vendi(real: Tensor, fake: Tensor, *, block_size: int = 8192) -> float:
     """exp(−Σ λ log λ), λ the eigenvalues of K/M, K the cosine similarities of the fake features.
 
@@ -38,6 +40,7 @@ def vendi(real: Tensor, fake: Tensor, *, block_size: int = 8192) -> float:
     return float(torch.exp(-torch.xlogy(values, values).sum()))
 
 
+@metric({"class_vendi": Value(HIGH), "class_vendi_worst": Value(HIGH)})
 def class_vendi(real: Tensor, fake: Tensor, *, fake_classes: Tensor) -> dict[str, float]:
     """``vendi`` within each class of the fakes: diversity that is more than a mixture of classes.
 

@@ -16,7 +16,7 @@ Reading needs no torch: a report over many runs must start fast.
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +27,7 @@ import yaml
 from saddle.data.files import atomic_write, strict
 from saddle.diagnosis.verdict import verdict
 from saddle.game.refusals import Refused
+from saddle.metrics.values import Value
 from saddle.records.older import upgraded
 
 HEADER = b"step,name,value\n"
@@ -194,8 +195,7 @@ class Record:
         series: Series | None = None,
         exit_status: int | None = None,
         message: str | None = None,
-        higher_is_better: Collection[str] = (),
-        floors: Mapping[str, str] | None = None,
+        meanings: Mapping[str, Value] | None = None,
         time: Mapping[str, float] | None = None,
         protocol: Mapping[str, Any] | None = None,
         best_checkpoints: Mapping[str, Any] | None = None,
@@ -207,7 +207,7 @@ class Record:
             status: one of ``STATUSES``. A run killed from outside stays "running".
             exit_status: of the process; None while it runs.
             message: why a run diverged, failed or was interrupted.
-            higher_is_better, floors: see ``summarize``.
+            meanings: see ``summarize``.
             time: seconds by part (total, train, evaluate, checkpoint, report, setup ...), those of earlier
                 sessions of a resumed run included: see ``add_times``.
             protocol: what the evaluation numbers were computed from.
@@ -221,7 +221,7 @@ class Record:
                 f"a run's status must be one of {', '.join(STATUSES)}; got {status!r}. Choose one of them."
             )
         found = self.series() if series is None else series
-        word, reason = verdict(found, higher_is_better, status, message)
+        word, reason = verdict(found, meanings, status, message)
         summary: dict[str, Any] = strict(
             {
                 "format": FORMAT,
@@ -232,7 +232,7 @@ class Record:
                 "num_steps": num_steps,
                 "images_seen": images_seen,
                 "verdict": {"word": word, "reason": reason},
-                **summarize(found, higher_is_better, floors),
+                **summarize(found, meanings or {}),
                 "time": time or {},
                 "protocol": protocol or {},
                 "best_checkpoints": best_checkpoints or {},
@@ -357,50 +357,48 @@ def series(rows: Iterable[Row]) -> Series:
     return {name: dict(sorted(values.items())) for name, values in found.items()}
 
 
-def summarize(
-    series: Series, higher_is_better: Collection[str], floors: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+def summarize(series: Series, meanings: Mapping[str, Value]) -> dict[str, Any]:
     """Each evaluation metric over the whole run, since its best alone hides a collapse.
 
     Args:
         series: of which ``eval/*`` (the evaluated generator), ``eval_raw/*`` (the raw one),
             ``eval_<name>/*`` (other averages) and ``held_out/*`` (real samples) are read.
-        higher_is_better: metric names without ``eval/``; all others are better low.
-        floors: metric -> name of the series holding a perfect sampler's value, which is shown beside it and
-            is no metric itself.
+        meanings: metric, without ``eval/``, -> what its values mean; one that is missing is better low and
+            has no role. The floor of one, a perfect sampler's value, is shown beside it: no metric itself.
 
     Returns:
         ``{"metrics": {name: {...}}, "raw": {name: last value}, "averages": {average: {name: last value}},
         "held_out": {name: value}}``, where held_out is what held-out real samples score in the generator's
-        place. Of every metric higher_is_better, best, step_of_best (the earliest), last, last_step,
-        num_evaluations, floor (its last value), and
+        place. Of every metric what it means (see ``Value.stored``), best, step_of_best (the earliest), last,
+        last_step, num_evaluations, floor (its last value), and
 
         - area: under the curve by the trapezoid rule over generator steps, divided by the steps between
           first and last evaluation: a mean over the run in the metric's own units, comparable between runs
           evaluated at like steps. None as soon as one evaluation is not finite.
         - last_over_best: above 1 is lost ground for a metric better low, below 1 for one better high. None
-          where best is not positive, as an unbiased KID or MMD can be.
+          where best is not positive, as an unbiased KID or MMD can be, and for one with an ideal in between.
 
         A value that does not exist or is not finite is None.
     """
-    floors = dict(floors or {})
+    floors = {value.floor for value in meanings.values()}
     metrics = {}
     for full_name, values in series.items():
         name = full_name.removeprefix("eval/")
-        if name == full_name or name in floors.values():
+        if name == full_name or name in floors:
             continue
-        higher = name in higher_is_better
-        step_of_best = best_step(values, higher)
+        meaning = meanings.get(name, Value())
+        step_of_best = meaning.best_step(values)
         best = None if step_of_best is None else values[step_of_best]
         last_step, last = list(values.items())[-1]
-        floor = list(series.get(f"eval/{floors.get(name)}", {0: math.nan}).values())[-1]
+        in_between = math.isfinite(meaning.ideal)
+        floor = list(series.get(f"eval/{meaning.floor}", {0: math.nan}).values())[-1]
         metrics[name] = {
-            "higher_is_better": higher,
+            **meaning.stored(),
             "best": best,
             "step_of_best": step_of_best,
             "last": last,
             "last_step": last_step,
-            "last_over_best": last / best if best is not None and best > 0 else None,
+            "last_over_best": last / best if best is not None and best > 0 and not in_between else None,
             "area": _mean_height(values),
             "num_evaluations": len(values),
             "floor": floor,
@@ -421,12 +419,6 @@ def summarize(
     }
     beside = {"raw": last_of("eval_raw"), "averages": averages, "held_out": last_of("held_out")}
     return strict({"metrics": metrics, **beside})
-
-
-def best_step(values: Mapping[int, float], higher_is_better: bool) -> int | None:
-    """Find the earliest step with the best finite value; None without one."""
-    finite = {step: value for step, value in values.items() if math.isfinite(value)}
-    return (max if higher_is_better else min)(finite, key=finite.__getitem__, default=None)
 
 
 def add_times(earlier: Mapping[str, float], session: Mapping[str, float]) -> dict[str, float]:

@@ -14,7 +14,7 @@ Statistics are made when they are asked for.
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from saddle.data.files import strict
 from saddle.diagnosis.collapse import collapse_step
-from saddle.diagnosis.verdict import COUNTS, FRACTIONS, QUALITY
+from saddle.metrics.values import DIVERSITY, Role, Value, in_order
 from saddle.reports.selection import Run, Unrecorded
 from saddle.reports.statistics import (
     Estimate,
@@ -111,7 +111,7 @@ class Block:
     groups: tuple[Group, ...]
     measured: tuple[str, ...]  # metrics of any run: quality first, then diversity, then the rest
     metrics: tuple[str, ...]  # of these, the ones to show
-    higher_is_better: Collection[str]
+    meanings: Mapping[str, Value]  # of all that was measured
     baseline: int  # index of the group that others are compared with, where they are too many for all pairs
     chosen_baseline: bool  # by the user
     seed: int
@@ -128,7 +128,7 @@ class Block:
             return math.nan
         value = measured.get(statistic)
         if value is None or (run.status == "diverged" and statistic != "best"):
-            return -math.inf if metric in self.higher_is_better else math.inf
+            return self.meanings[metric].worst
         return float(value)
 
     @cached_property
@@ -145,11 +145,10 @@ class Block:
 
     def order(self, metric: str) -> list[int]:
         """Groups from the best interquartile mean of the last value to the worst, those without one last."""
-        sign = -1 if metric in self.higher_is_better else 1
 
         def rank(group: int) -> float:
             found = self.interquartile_mean(group, metric)
-            return math.inf if found is None else sign * found
+            return math.inf if found is None else self.meanings[metric].badness(found)
 
         return sorted(range(len(self.groups)), key=rank)
 
@@ -175,7 +174,7 @@ class Block:
 
     def collapse_step(self, run: Run, metric: str) -> int | None:
         courses = {name[5:]: values for name, values in run.series.items() if name.startswith("eval/")}
-        return collapse_step(metric, courses, self.higher_is_better)
+        return collapse_step(metric, courses, self.meanings)
 
     @cached_property
     def comparisons(self) -> dict[str, list[Compared]]:
@@ -187,10 +186,10 @@ class Block:
         return {metric: self._compare(metric, pairs) for metric in self.metrics}
 
     def _compare(self, metric: str, pairs: Sequence[tuple[int, int]]) -> list[Compared]:
-        higher = metric in self.higher_is_better
+        badness = self.meanings[metric].badness
         by_seed = [
             {
-                run.seed: value
+                run.seed: badness(value)
                 for run in group.ended
                 if not math.isnan(value := self.value(run, metric, "last"))
             }
@@ -207,7 +206,7 @@ class Block:
                     else (list(x.values()), list(y.values()))
                 )
                 result = improvement(
-                    *columns, higher_is_better=higher, paired=seeds is not None, seed=self.seed
+                    *columns, higher_is_better=False, paired=seeds is not None, seed=self.seed
                 )
                 found.append((first, second, result))
         corrected = holm([result.p_value for *_, result in found])
@@ -222,23 +221,27 @@ class Block:
         return Curve([step for step, _ in kept], [point for _, point in kept])
 
     def profiles(self, metric: str) -> dict[int, Profile]:
-        """Group -> share of its runs whose last value is as good as each value that any run reached."""
-        columns = {group: self.values(group, metric, "last") for group in self.drawn}
+        """Group -> share of its runs whose last value is as good as each value that any run reached.
+
+        Of a metric with an ideal in between, of the distances from it.
+        """
+        value = self.meanings[metric]
+        shown = value.badness if math.isfinite(value.ideal) else float
+        columns = {group: [*map(shown, self.values(group, metric, "last"))] for group in self.drawn}
         thresholds = sorted({v for column in columns.values() for v in column if math.isfinite(v)})
-        higher = metric in self.higher_is_better
         return {
-            group: profile(column, thresholds, higher_is_better=higher)
+            group: profile(column, thresholds, higher_is_better=value.higher_is_better)
             for group, column in columns.items()
             if column and thresholds
         }
 
     @property
     def quality(self) -> str | None:
-        return next((name for name in QUALITY if name in self.metrics), None)
+        return next(iter(in_order(self.metrics, self.meanings, Role.QUALITY)), None)
 
     @property
     def diversity(self) -> str | None:
-        return next((name for name in (*FRACTIONS, *COUNTS) if name in self.metrics), None)
+        return next(iter(in_order(self.metrics, self.meanings, *DIVERSITY)), None)
 
     @property
     def main(self) -> list[str]:

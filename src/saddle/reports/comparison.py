@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from saddle.diagnosis.verdict import COUNTS, FRACTIONS, QUALITY
 from saddle.game.refusals import Refused
 from saddle.metrics.protocol import identities, must_be_comparable
+from saddle.metrics.values import DIVERSITY, Role, in_order
 from saddle.records.questions import as_text, flatten, labels, words
 from saddle.reports.blocks import Block, Group
 from saddle.reports.selection import Run, Selection, Unrecorded
@@ -191,10 +191,10 @@ def _block(
 ) -> Block:
     runs = [run for group in groups for run in group.runs]
     present = dict.fromkeys(name for run in runs for name in run.metrics)
-    first = [name for name in (*QUALITY, *FRACTIONS, *COUNTS) if name in present]
+    meanings = {name: value for run in reversed(runs) for name, value in run.meanings.items()}
+    first = in_order(present, meanings, Role.QUALITY, *DIVERSITY)
     ordered = [*first, *(name for name in present if name not in first)]
     chosen = [name for name in (metrics or ordered) if name in present]
-    higher = {name for run in runs for name, found in run.metrics.items() if found.get("higher_is_better")}
     wanted = [
         index
         for index, group in enumerate(groups)
@@ -208,7 +208,7 @@ def _block(
         groups=tuple(groups),
         measured=tuple(ordered),
         metrics=tuple(chosen),
-        higher_is_better=frozenset(higher),
+        meanings=meanings,
         baseline=0,
         chosen_baseline=False,
         seed=seed,

@@ -20,7 +20,7 @@ from saddle.reports import tables
 from saddle.reports.blocks import MAX_ALL_PAIRS, MIN_SEEDS, STATISTICS, Block, Group
 from saddle.reports.comparison import Comparison, unlike
 from saddle.reports.curves import number
-from saddle.reports.geometry import curve_lines, pareto_dots, profile_lines
+from saddle.reports.geometry import curve_lines, pareto_dots, profile_axis, profile_lines
 from saddle.reports.plots import NUM_STYLES, RIGHT, WIDTH, dots, key, lines
 from saddle.reports.statistics import Estimate
 
@@ -96,7 +96,6 @@ def _block(block: Block, columns: Sequence[str], x: str | None, y: str | None, b
 
 
 def _metric(block: Block, metric: str) -> dict[str, Any]:
-    arrow = tables.ARROWS[metric in block.higher_is_better]
     rows = []
     for index, group in enumerate(block.groups):
         rate, step = block.collapse(index, metric)
@@ -112,8 +111,8 @@ def _metric(block: Block, metric: str) -> dict[str, Any]:
     courses, profiles = curve_lines(block, metric), profile_lines(block, metric)
     return {
         "name": metric,
-        "arrow": arrow,
-        "better": "higher" if metric in block.higher_is_better else "lower",
+        "arrow": block.meanings[metric].arrow,
+        "better": block.meanings[metric].better,
         "rows": rows,
         "pairs": [
             {
@@ -133,7 +132,7 @@ def _metric(block: Block, metric: str) -> dict[str, Any]:
         "profiles": lines(
             f"performance profile of {metric}",
             profiles,
-            x_label=f"{metric}, last",
+            x_label=profile_axis(block, metric, metric),
             y_label="share of runs as good",
             steps=True,
         )
@@ -179,7 +178,7 @@ def _pareto(block: Block) -> dict[str, Any] | None:
     points, front = pareto_dots(block)
     if not points:
         return None
-    named = [f"{metric} {tables.ARROWS[metric in block.higher_is_better]}" for metric in block.main]
+    named = [f"{metric} {block.meanings[metric].arrow}" for metric in block.main]
     name = f"{block.main[1]} against {block.main[0]}"
     return {
         "svg": dots(name, points, front, x_label=named[0], y_label=named[1]),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -100,7 +101,9 @@ def _counts(group: Group) -> dict[str, Any]:
 
 
 def _statistics(block: Block, index: int, metric: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"higher_is_better": metric in block.higher_is_better}
+    value = block.meanings[metric]
+    in_between = math.isfinite(value.ideal)
+    found: dict[str, Any] = {"higher_is_better": None if in_between else value.higher_is_better}
     for statistic in STATISTICS:
         estimate = block.estimates[metric, statistic][index]
         found[f"{statistic}_mean"] = estimate and estimate.value

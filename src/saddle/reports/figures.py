@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 from saddle.game.refusals import Refused
 from saddle.reports.blocks import Block
 from saddle.reports.curves import LOG_RATIO
-from saddle.reports.geometry import curve_lines, pareto_dots, profile_lines
+from saddle.reports.geometry import curve_lines, pareto_dots, profile_axis, profile_lines
 from saddle.reports.plots import Line, corners
-from saddle.reports.tables import ARROWS
 
 COLOURS = ("#0072b2", "#c24a00", "#00805c", "#b0578f", "#b87d00", "#3c3f42")  # those of the page
 MARKERS = ("o", "s", "^", "D")
@@ -94,9 +93,9 @@ def _panels(block: Block, steps: bool) -> Figure | None:
     for axes, (metric, found) in zip(panels, drawn.items(), strict=True):
         for line in found:
             _draw(axes, line, steps)
-        name = f"{metric} {ARROWS[metric in block.higher_is_better]}"
+        name = f"{metric} {block.meanings[metric].arrow}"
         axes.set(
-            xlabel=f"{name}, last" if steps else "generator step",
+            xlabel=profile_axis(block, metric, name) if steps else "generator step",
             ylabel="share of runs as good" if steps else name,
         )
         values = [value for line in found for value in (line.x if steps else line.y)]
@@ -151,7 +150,7 @@ def _pareto(block: Block) -> Figure | None:
     axes.plot(
         [points[i].x[0] for i in front], [points[i].y[0] for i in front], ":", color="black", linewidth=1
     )
-    names = [f"{metric} {ARROWS[metric in block.higher_is_better]}, last" for metric in block.main]
+    names = [f"{metric} {block.meanings[metric].arrow}, last" for metric in block.main]
     axes.set(xlabel=names[0], ylabel=names[1])
     _finish(figure, [axes])
     return figure

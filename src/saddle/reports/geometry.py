@@ -1,5 +1,6 @@
 """What the figures of a block show, before anything is drawn: the page and the files show the same."""
 
+import math
 from collections.abc import Sequence
 
 from saddle.reports.blocks import Block
@@ -27,7 +28,7 @@ def profile_lines(block: Block, metric: str) -> list[Line]:
     """
     found_profiles = block.profiles(metric)
     banded = len(found_profiles) <= MAX_BANDED
-    direction = -1 if metric in block.higher_is_better else 1
+    direction = -1 if block.meanings[metric].higher_is_better else 1
     return [
         Line(
             group,
@@ -40,6 +41,16 @@ def profile_lines(block: Block, metric: str) -> list[Line]:
         )
         for group, found in found_profiles.items()
     ]
+
+
+def profile_axis(block: Block, metric: str, shown: str) -> str:
+    """Say what the profiles of a metric are drawn against: its last value, or how far that is from its ideal.
+
+    Args:
+        shown: how the metric is called there.
+    """
+    ideal = block.meanings[metric].ideal
+    return f"{shown}, last" if math.isinf(ideal) else f"|{metric} − {ideal:g}|, last"
 
 
 def pareto_dots(block: Block) -> tuple[list[Dot], Sequence[int]]:
@@ -56,5 +67,5 @@ def pareto_dots(block: Block) -> tuple[list[Dot], Sequence[int]]:
         if a and b:
             label = block.groups[group].label
             points.append(Dot(group, style, label, (a.value, a.low, a.high), (b.value, b.low, b.high)))
-    higher = (quality in block.higher_is_better, diversity in block.higher_is_better)
-    return points, pareto_front([(point.x[0], point.y[0]) for point in points], higher)
+    bad = block.meanings[quality].badness, block.meanings[diversity].badness
+    return points, pareto_front([(bad[0](dot.x[0]), bad[1](dot.y[0])) for dot in points], (False, False))

@@ -15,7 +15,9 @@ from markupsafe import Markup
 from PIL import Image
 
 from saddle.data.files import atomic_write
-from saddle.diagnosis.verdict import COLLAPSE_RATIO, DIVERSITY_KEPT
+from saddle.diagnosis.limits import COLLAPSE_RATIO, DIVERSITY_KEPT
+from saddle.metrics.values import Value
+from saddle.records.older import meanings
 from saddle.records.record import Record, Series
 from saddle.reports.curves import curve, number
 
@@ -42,6 +44,7 @@ def page(record: Record) -> str:
     """The HTML. Everything that comes from the record is escaped."""
     summary, series = record.read_summary(), record.series()
     metrics = summary.get("metrics", {})
+    values = meanings(metrics)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -52,11 +55,12 @@ def page(record: Record) -> str:
         title=f"{record.directory.resolve().parent.name}/{record.directory.resolve().name}",
         summary=summary,
         metrics=metrics,
+        meanings=values,
         raw=summary.get("raw", {}),
         averages=summary.get("averages", {}),
         held_out=summary.get("held_out", {}),
         floors=any(metric["floor"] is not None for metric in metrics.values()),
-        lost=[name for name, metric in metrics.items() if _has_lost(metric)],
+        lost=[name for name, metric in metrics.items() if _has_lost(values[name], metric["last_over_best"])],
         groups=_groups(
             series,
             metrics,
@@ -108,12 +112,11 @@ def _groups(
     ]
 
 
-def _has_lost(metric: dict[str, Any]) -> bool:
+def _has_lost(value: Value, ratio: float | None) -> bool:
     """Whether the last evaluation is worse than the best by what the verdict calls a collapse."""
-    ratio = metric["last_over_best"]
     if ratio is None:
         return False
-    return bool(ratio < DIVERSITY_KEPT if metric["higher_is_better"] else ratio > COLLAPSE_RATIO)
+    return ratio < DIVERSITY_KEPT if value.higher_is_better else ratio > COLLAPSE_RATIO
 
 
 def _time(seconds: dict[str, float]) -> list[dict[str, Any]]:

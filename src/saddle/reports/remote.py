@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl
 
 from saddle.diagnosis.verdict import verdict
 from saddle.game.refusals import Refused
+from saddle.metrics.values import of_stored
+from saddle.records import older
 from saddle.records.older import upgraded
 from saddle.records.record import Series, summarize
 from saddle.reports.selection import Run, Selection
@@ -106,13 +108,18 @@ def read_run(run: Any) -> Run:
         KeyError: its configuration is not that of a Saddle run.
     """
     config = upgraded(dict(run.config))
-    protocol = config.pop("protocol", None)  # the tracker's config holds it beside the run's own
+    # the tracker's config holds these beside the run's own
+    protocol, told = config.pop("protocol", None), config.pop("meanings", None)
     metrics = config["metrics"]
     series = _series(run.scan_history())
     said: Mapping[str, Any] = run.summary
     status = said.get("status") or STATUSES.get(run.state, "interrupted")
-    higher = metrics["higher_is_better"]
-    word, reason = verdict(series, higher, status)
+    meanings = (
+        older.configured(metrics)
+        if told is None
+        else {name: of_stored(found) for name, found in told.items()}
+    )
+    word, reason = verdict(series, meanings, status)
     last = {name: list(series.get(name, {0: None}).values())[-1] for name in ("images_seen",)}
     summary = {
         "status": status,
@@ -123,11 +130,11 @@ def read_run(run: Any) -> Run:
         "time": {"total": said["_runtime"]} if "_runtime" in said else {},
         # without one: what it would be made of, as far as the configuration says
         "protocol": protocol or {"data": config["data"], "metrics": metrics},
-        **summarize(series, higher, metrics.get("floors")),
+        **summarize(series, meanings),
     }
     return Run(
         "/".join(run.path),
-        config,
+        older.asked(config),
         summary,
         series,
         group=run.group,

@@ -10,13 +10,15 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from saddle.game.refusals import Refused
-from saddle.records import sweep_index
+from saddle.metrics.values import Value
+from saddle.records import older, sweep_index
 from saddle.records.questions import config_hash, key, typed_keys
 from saddle.records.record import Series, open_record, read_config
 
@@ -40,7 +42,7 @@ class Run:
     series: Series = field(default_factory=dict)
     choices: Mapping[str, str] | None = None  # config group -> choice; None if the record does not say
     typed: Collection[str] | None = None  # keys set on the command line; None if unknown
-    group: str | None = None  # in the tracker; None if the record does not say
+    group: str | None = None  # in the tracker; None if that is the hash of the configuration as it is here
     started: str = ""
     pictures: Mapping[int, Path] = field(default_factory=dict)  # generator step -> samples
     real_picture: Path | None = None
@@ -65,6 +67,11 @@ class Run:
     @property
     def metrics(self) -> Mapping[str, Any]:
         return self.summary.get("metrics", {})
+
+    @cached_property
+    def meanings(self) -> dict[str, Value]:
+        """Metric -> what its values mean."""
+        return older.meanings(self.metrics)
 
     def in_group(self, group: str) -> bool:
         return group == (self.group or config_hash(self.config))
@@ -179,17 +186,17 @@ def read_run(directory: Path) -> Run:
     """
     config = read_config(directory / "config.yaml")
     if not all((directory / part).is_file() for part in PARTS):
-        return Run(str(directory), config, {})
+        return Run(str(directory), older.asked(config), {}, group=config_hash(config))
     record = open_record(directory)
     provenance = record.read_provenance()
     return Run(
         str(directory),
-        config,
+        older.asked(config),
         record.read_summary(),
         record.series(),
         choices=provenance.get("choices"),
         typed=typed_keys(provenance.get("command_line") or ()),
-        group=provenance.get("group"),
+        group=provenance.get("group") or config_hash(config),  # of the words that it was written with
         started=str(provenance.get("started") or ""),
         pictures=record.read_samples(),
         real_picture=record.real_sample,

@@ -12,7 +12,7 @@ from saddle.reports.curves import number
 from saddle.reports.statistics import Estimate
 
 MAX_NAMED = 20  # runs in one sentence; runs.csv has all
-ARROWS = {True: "↑", False: "↓"}
+IN_LATEX = str.maketrans({"↑": r"\uparrow", "↓": r"\downarrow", "→": r"\rightarrow "})  # of arrows
 NAMES = {"best": "best", "last": "last", "area": "mean over run"}
 
 
@@ -21,7 +21,7 @@ def to_latex(comparison: Comparison) -> str:
     parts = []
     for block in comparison.blocks:
         head = [*(rf"\texttt{{{_escape(key)}}}" for key in block.keys or ("runs",)), "seeds"]
-        head += [rf"{_escape(m)} ${_arrow(block, m)}$" for m in block.metrics]
+        head += [rf"{_escape(m)} ${block.meanings[m].arrow.translate(IN_LATEX)}$" for m in block.metrics]
         head += [_escape(name) for name in comparison.columns]
         means = [block.means(name) for name in comparison.columns]
         lines = [
@@ -143,7 +143,7 @@ def _overview(block: Block, metrics: Sequence[str], columns: Sequence[str], of: 
     table.add_column("seeds", justify="right")
     table.add_column("verdicts")
     for metric in metrics:
-        table.add_column(f"{metric} {_arrow_text(block, metric)}", justify="right")
+        table.add_column(f"{metric} {block.meanings[metric].arrow}", justify="right")
     for name in columns:
         table.add_column(name, justify="right", overflow="fold")
     means = [block.means(name) for name in columns]
@@ -156,7 +156,7 @@ def _overview(block: Block, metrics: Sequence[str], columns: Sequence[str], of: 
 
 
 def _details(block: Block, metric: str) -> Table:
-    table = Table(title=f"{metric} {_arrow_text(block, metric)}: mean [95 % interval]")
+    table = Table(title=f"{metric} {block.meanings[metric].arrow}: mean [95 % interval]")
     table.add_column("group", overflow="fold")
     for column in ("seeds", *NAMES.values(), "IQM last", "collapsed", "at step", "images", "time"):
         table.add_column(column, justify="right")
@@ -191,14 +191,6 @@ def _pairs(block: Block, metric: str) -> Table:
             "paired" if found.paired else "unpaired",
         )
     return table
-
-
-def _arrow_text(block: Block, metric: str) -> str:
-    return ARROWS[metric in block.higher_is_better]
-
-
-def _arrow(block: Block, metric: str) -> str:
-    return r"\uparrow" if metric in block.higher_is_better else r"\downarrow"
 
 
 def _latex(estimate: Estimate | None) -> str:

@@ -9,10 +9,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddle.data.dataset import Dataset
 from saddle.diagnosis.probes import Probe
-from saddle.evaluation.evaluator import Evaluator, Sampler
+from saddle.evaluation.evaluator import Evaluator, Sampler, configured
 from saddle.game.game import Game, Players
 from saddle.game.network import Network
 from saddle.game.randomness import seed_of
+from saddle.records.older import upgraded
 from saddle.records.questions import config_hash as config_hash
 from saddle.rounds.execution import EAGER, Averages, Dynamics, Execution, Method
 from saddle.training import checks
@@ -65,11 +66,13 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     """Build everything that a configuration of ``train`` names.
 
     Args:
+        config: of this version, or of an earlier one's record.
         like: an experiment with the same data and metrics, which are taken from there.
 
     Raises:
         ValueError: a number out of range, or parts that do not fit each other.
     """
+    config = _of_today(config)
     checks.parts(config)
     checks.numbers(config)
     dataset: Dataset = like.dataset if like else instantiate(config.data)
@@ -108,12 +111,19 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     execution = instantiate(config.execution) if "execution" in config else EAGER
     metrics = instantiate(config.metrics, _convert_="all")
     sampler = Sampler(game.generator, model["latents"], config.batch_size, metrics.pop("seed"))
-    evaluator = like.evaluator if like else Evaluator(**metrics)
+    evaluator = like.evaluator if like else configured(**metrics)
     if not like:
         evaluator.features(dataset.train[:2])  # refuses data that it cannot see
     advised = advice(game, dynamics, dataset, takes_slopes, config.num_steps)
     probes = instantiate(config.get("diagnostics") or {}, _convert_="all")  # an older run has none
     return Experiment(dataset, member, pace, execution, sampler, evaluator, probes, advised)
+
+
+def _of_today(config: DictConfig) -> DictConfig:
+    content: Any = OmegaConf.to_container(config, resolve=False)
+    found = OmegaConf.create(upgraded(content))
+    assert isinstance(found, DictConfig)
+    return found
 
 
 def _penalties(config: DictConfig, group: str) -> tuple[dict[str, Any], dict[str, int]]:

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from saddle.data.files import atomic_write
 from saddle.diagnosis import probes
+from saddle.metrics.values import Value
 from saddle.records import checkpoints
 from saddle.records.outcome import Outcome
-from saddle.records.record import Record, add_times, best_step
+from saddle.records.record import Record, add_times
 from saddle.reports.page import write_report
 from saddle.reports.pictures import picture_of
 from saddle.training import trackers
@@ -120,8 +121,7 @@ class Recorder:
             step=member.generator_steps,
             num_steps=member.num_steps,
             images_seen=member.images_seen,
-            higher_is_better=self.evaluator.higher_is_better,
-            floors=self.evaluator.floors,
+            meanings=self.evaluator.meanings,
             time=add_times(self.earlier, self.stopwatch.total()),
             protocol=self.protocol,
             best_checkpoints={
@@ -180,7 +180,7 @@ class Recorder:
         with self.stopwatch("checkpoint"):
             for metric in self.evaluator.best:
                 course = self.series.get(f"eval/{metric}", {})
-                if best_step(course, metric in self.evaluator.higher_is_better) == step:
+                if self.evaluator.meanings.get(metric, Value()).best_step(course) == step:
                     self.kept[metric] = checkpoints.Best(step, course[step])
                     self._write(f"best-{metric}", {metric: course[step]})
 

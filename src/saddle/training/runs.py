@@ -201,8 +201,10 @@ def loggers_of(made: Record, own: DictConfig, experiment: Experiment) -> list[Lo
         tuple(map(str, own.tags)),
         made.read_provenance()["run_id"],
     )
+    meanings = {name: value.stored() for name, value in experiment.evaluator.meanings.items()}
+    beside = {"protocol": protocol_of(experiment), "meanings": meanings}
     return [
-        instantiate(node)(made.directory, identity, {**content, "protocol": protocol_of(experiment)})
+        instantiate(node)(made.directory, identity, {**content, **beside})
         for node in own.logger.values()
         if OmegaConf.is_dict(node)
     ]

@@ -7,24 +7,42 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
 from torch import Tensor
 
-from saddle.evaluation.evaluator import Features, Measures, of_matrices, settings_of
+from saddle.evaluation.evaluator import Features, Measures, declared, of_matrices, settings_of
 from saddle.evaluation.results import Results
 from saddle.features import files as feature_files
 from saddle.game.refusals import Refused
 from saddle.metrics.evidence import SAMPLES, Evidence, Judge, must_have
 from saddle.metrics.protocol import Extraction, Protocol
+from saddle.metrics.values import Value, said
 from saddle.training.restore import restore
 from saddle.training.sides import BATCH, Side, Track, side
 
 
 class Metrics(NamedTuple):
-    """Metrics of the two matrices of a layer, metrics of all the evidence, and which are better high."""
+    """Metrics: of the two matrices of a layer, of all the evidence, and what their values mean."""
 
     measures: Measures
     judges: Mapping[str, Judge]
-    higher_is_better: set[str]
+    meanings: Mapping[str, Value]
+
+
+def chosen_metrics(config: DictConfig) -> Metrics:
+    """Make the metrics of a ``metrics`` configuration, of an evaluation or of a run, without its features.
+
+    Beside ``higher_is_better`` it may say ``higher: {name: true}``, which adds up over several choices.
+
+    Raises:
+        Refused: there is none.
+    """
+    measures, judges = (instantiate(config.get(key, {}), _convert_="all") for key in ("measures", "evidence"))
+    if not measures and not judges:
+        raise Refused("metrics must name at least one; got none. Say metrics=[fid,kid].")
+    higher = [*config.get("higher", ()), *config.get("higher_is_better", ())]
+    return Metrics(measures, judges, said(declared(measures, judges), higher, config.get("floors")))
 
 
 class Asked(NamedTuple):
@@ -74,8 +92,6 @@ def score(asked: Asked, track: Track = untracked) -> Results:
         raise Refused(
             f"save_features must be a folder in an existing one; got {folder}. Make its parent first."
         )
-    if not asked.metrics.measures and not asked.metrics.judges:
-        raise Refused("metrics must name at least one; got none. Say metrics=[fid,kid].")
     device = torch.device(asked.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     words = {"real": (asked.real, asked.num_real), "fake": (asked.fake, asked.num_samples)}
     if asked.held_out is not None:
@@ -88,7 +104,7 @@ def score(asked: Asked, track: Track = untracked) -> Results:
         for key, (word, num) in words.items()
     }
     extraction = _one_extraction(sides, extractor)
-    must_have(asked.metrics.judges, "held_out" in sides, sides["fake"].source is not None)
+    must_have(asked.metrics.judges, "held_out" in sides, sides["fake"].generator is not None)
     for other in [one for key, one in sides.items() if key != "real"]:
         _must_be_alike(sides["real"], other)
     features = {}
@@ -99,7 +115,7 @@ def score(asked: Asked, track: Track = untracked) -> Results:
             features[key] |= {SAMPLES: torch.cat([*one.batches(BATCH)])}  # held in memory only if asked
     real, fake = features["real"], features["fake"]
     values = of_matrices(asked.metrics.measures, real, fake)
-    evidence = Evidence(real, fake, features.get("held_out"), sides["fake"].source)
+    evidence = Evidence(real, fake, features.get("held_out"), sides["fake"].generator)
     for judge in asked.metrics.judges.values():
         values |= judge(evidence)
     if folder is not None:
@@ -111,7 +127,7 @@ def score(asked: Asked, track: Track = untracked) -> Results:
     protocol = Protocol(extraction, sides["real"].as_real(), sides["fake"].origin.fake, settings).to_dict()
     notes = [text for one in sides.values() for text in one.notes]
     about = {"fake": asked.fake, "real": asked.real, "held_out": asked.held_out}
-    return Results(values, asked.metrics.higher_is_better, protocol, about, notes)
+    return Results(values, asked.metrics.meanings, protocol, about, notes)
 
 
 class Rescored(NamedTuple):
@@ -158,7 +174,7 @@ def rescore(
         else ["The run recorded its numbers under another protocol: they cannot be compared with these."]
     )
     about = {"run": str(run), "checkpoint": checkpoint, "averaged": averaged, "step": step}
-    results = Results(values, evaluator.higher_is_better, protocol, about, notes)
+    results = Results(values, evaluator.meanings, protocol, about, notes)
     title = f"{record.directory.name}: {checkpoint} at generator step {step}"
     return Rescored(results, recorded, title)
 

@@ -16,7 +16,7 @@ from saddle.data import arrays, folder
 from saddle.data.pixels import digest
 from saddle.features import files as feature_files
 from saddle.game.refusals import Refused
-from saddle.metrics.evidence import Source
+from saddle.metrics.evidence import ReadyGenerator
 from saddle.metrics.protocol import Fake, Real
 from saddle.training.configuration import choices, of_words
 from saddle.training.restore import restore
@@ -52,7 +52,7 @@ class Side:
         features: role -> matrix, where they come from a feature file.
         extracted: how those were made.
         notes: what a reader of the numbers must know.
-        source: the generator, of a run or a checkpoint.
+        generator: ready to sample, of a run or a checkpoint.
     """
 
     word: str
@@ -61,7 +61,7 @@ class Side:
     batches: Callable[[int], Iterator[Tensor]] | None = None
     extracted: feature_files.FeatureFile | None = None
     notes: tuple[str, ...] = ()
-    source: Source | None = None
+    generator: ReadyGenerator | None = None
 
     def as_real(self) -> Real:
         return Real(self.word, self.origin.num, self.origin.sha256, self.origin.resize)
@@ -160,12 +160,12 @@ def _of_run(word: str, run: Path, checkpoint: str, num: int | None, averaged: bo
     count = num or experiment.evaluator.num_samples
     module = experiment.sampler.module(params)
     samples = experiment.sampler.draw(module, count, params.device).cpu()
-    source = experiment.sampler.source(module, params.device)
+    ready = experiment.sampler.ready(module, params.device)
     fake = experiment.sampler.describe(word, count, averaging)
     origin = Origin(count, digest([samples]), fake)
     note = f"{word}: checkpoint {checkpoint} at generator step {step}"
     shape = tuple(samples.shape[1:])
-    return Side(word, origin, shape, lambda size: iter(samples.split(size)), notes=(note,), source=source)
+    return Side(word, origin, shape, lambda size: iter(samples.split(size)), notes=(note,), generator=ready)
 
 
 def _of_features(word: str, path: Path, num: int | None) -> Side:
