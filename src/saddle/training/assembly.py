@@ -16,7 +16,6 @@ from saddle.game.randomness import seed_of
 from saddle.records.questions import config_hash as config_hash
 from saddle.rounds.execution import EAGER, Averages, Dynamics
 from saddle.training import checks
-from saddle.training.advice import advice
 from saddle.training.module import GANModule
 
 
@@ -47,6 +46,7 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
         ValueError: a number out of range, or parts that do not fit each other.
     """
     checks.parts(config)
+    checks.names(config)
     checks.numbers(config)
     dataset: Dataset = like.dataset if like else instantiate(config.data)
     checks.data(dataset, config.batch_size)
@@ -67,9 +67,7 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     )
     dynamics = instantiate(config.dynamics)
     averages = instantiate(config.average, _convert_="all")
-    checks.steps(config, dynamics)
-    takes_slopes = checks.shapes(game, dataset, model["latents"], config)
-    checks.fit(game, dynamics, dataset, takes_slopes)
+    composition = checks.composition(game, dynamics, averages, dataset, model["latents"], config)
     module = GANModule(
         game,
         dynamics,
@@ -90,9 +88,10 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     evaluator = like.evaluator if like else Evaluator(**metrics)
     if not like:
         evaluator.features(dataset.train[:2])  # refuses data that it cannot see
-    advised = advice(game, dynamics, dataset, takes_slopes, config.num_steps)
     probes = instantiate(config.get("diagnostics") or {}, _convert_="all")  # an older run has none
-    return Experiment(dataset, game, dynamics, averages, module, sampler, evaluator, probes, advised)
+    return Experiment(
+        dataset, game, dynamics, averages, module, sampler, evaluator, probes, composition.advice()
+    )
 
 
 def _penalties(config: DictConfig, group: str) -> tuple[dict[str, Any], dict[str, int]]:
