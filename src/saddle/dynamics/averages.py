@@ -11,6 +11,9 @@ from torch import Tensor
 
 from saddle.game.ranges import AT_LEAST_ONE, COUNT, COUNT_OR_NONE, FRACTION, POSITIVE, require
 
+RESERVED = ("raw", "none", "true", "false", "null")
+"""No average's name: records and command lines know other generators by them, as in ``eval_raw/*``."""
+
 
 class AverageState(NamedTuple):
     params: Tensor  # (P,)

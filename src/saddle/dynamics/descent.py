@@ -24,6 +24,7 @@ class Simultaneous:
     num_generator_steps: ClassVar[int] = 1
     num_discriminator_steps: ClassVar[int] = 1
     num_gradients: ClassVar[int] = 2
+    takes_lazy_penalties: ClassVar[bool] = True
 
     def init(self, players: Players) -> Players:
         return start(Rules(self.generator, self.discriminator), players)
@@ -52,6 +53,7 @@ class Alternating:
     discriminator: UpdateRule
     num_discriminator_steps: int = 1
     num_generator_steps: int = 1
+    takes_lazy_penalties: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("num_discriminator_steps", "num_generator_steps"):

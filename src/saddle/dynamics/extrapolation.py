@@ -30,6 +30,7 @@ class ExtraGradient:
     num_generator_steps: ClassVar[int] = 1
     num_discriminator_steps: ClassVar[int] = 1
     num_gradients: ClassVar[int] = 4
+    looks_ahead: ClassVar[bool] = True
 
     def init(self, players: Players) -> Players:
         return start(Rules(self.generator, self.discriminator), players)
@@ -75,6 +76,7 @@ class PastExtraGradient:
     num_generator_steps: ClassVar[int] = 1
     num_discriminator_steps: ClassVar[int] = 1
     num_gradients: ClassVar[int] = 2
+    looks_ahead: ClassVar[bool] = True
 
     def init(self, players: Players) -> WithPast:
         return _no_past(Rules(self.generator, self.discriminator), players)
@@ -113,6 +115,7 @@ class Optimistic:
     num_generator_steps: ClassVar[int] = 1
     num_discriminator_steps: ClassVar[int] = 1
     num_gradients: ClassVar[int] = 2
+    looks_ahead: ClassVar[bool] = True
 
     def init(self, players: Players) -> WithPast:
         return _no_past(Rules(self.generator, self.discriminator), players)

@@ -1,9 +1,11 @@
 """What every dynamics does: start both update rules, and move both players along two vectors."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from saddle.dynamics.optimizers import UpdateRule
 from saddle.game.calculus import Logs
+from saddle.game.composition import Composition
 from saddle.game.game import Players
 
 
@@ -36,3 +38,14 @@ def gradient_norms(gradients: Players) -> Logs:
         "diag/generator_gradient_norm": gradients.generator.norm(),
         "diag/discriminator_gradient_norm": gradients.discriminator.norm(),
     }
+
+
+def exact_for_sgd(dynamics: Any, composition: Composition) -> Iterator[str]:
+    """Advise SGD to a dynamics that takes each rule's ``lr`` for its step size."""
+    rules = [composition.rule(player) for player in Players._fields]
+    if not all(getattr(rule, "lr_is_step_size", False) for rule in rules):
+        yield (
+            f"{type(dynamics).__name__} takes a rule's lr for its step size, which is exact for SGD alone; "
+            f"got {' and '.join(type(rule).__name__ for rule in rules)}. Take optimizer=sgd for the method "
+            "as published."
+        )

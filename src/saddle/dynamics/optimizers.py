@@ -2,15 +2,17 @@
 
 A rule is pure: ``init(params) -> state`` and ``step(gradient, params, state) -> (params, state)``.
 Parameters, gradients and the tensors of a state are vectors (P,). The rule descends: it never
-knows which player it moves, nor when.
+knows which player it moves, nor when. One whose step is ``lr`` times a gradient says ``lr_is_step_size``.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from saddle.game.composition import Composition
 from saddle.game.ranges import FRACTION, NOT_NEGATIVE, POSITIVE_OR_INFINITE, SIGNED_FRACTION, require
 from saddle.game.refusals import Refused
 
@@ -48,6 +50,7 @@ class SGD:
 
     lr: float
     momentum: float = 0.0
+    lr_is_step_size: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require("lr", self.lr, NOT_NEGATIVE)
@@ -162,6 +165,13 @@ class AdamW:
     def step(self, gradient: Tensor, params: Tensor, state: AdamState) -> tuple[Tensor, AdamState]:
         return self._adam.step(gradient, (1.0 - self.lr * self.weight_decay) * params, state)
 
+    def advice(self, composition: Composition, player: str) -> Iterator[str]:
+        for layer in composition.facts(player, "divides_weights") if self.weight_decay else ():
+            yield (
+                f"weight decay shrinks the {player}'s weights before {layer} divides their size away again: "
+                "it acts as a higher learning rate. Take weight_decay=0."
+            )
+
 
 class OptimisticAdamState(NamedTuple):
     adam: AdamState
@@ -201,6 +211,14 @@ class OptimisticAdam:
         step = now + state.started * (now - state.past)
         return params + step, OptimisticAdamState(adam, now, torch.ones_like(state.started))
 
+    def advice(self, composition: Composition, player: str) -> Iterator[str]:
+        plain = composition.plain_dynamics
+        if getattr(plain, "looks_ahead", False):
+            yield (
+                f"{type(plain).__name__} and optimizer=optimistic_adam both look ahead. Take optimizer=adam, "
+                "or dynamics=simultaneous."
+            )
+
 
 @dataclass(frozen=True)
 class Bounded:
@@ -239,3 +257,17 @@ class Bounded:
         if self.max_weight is not None:
             params = params.clamp(-self.max_weight, self.max_weight)
         return params, state
+
+    def advice(self, composition: Composition, player: str) -> Iterator[str]:
+        if self.max_weight is None:
+            return
+        if composition.takes_slopes and player == "discriminator":
+            yield (
+                "update.discriminator.max_weight and a penalty on slopes both bound the discriminator's "
+                "slope. One is usual."
+            )
+        if composition.facts(player, "affine"):
+            yield (
+                f"update.{player}.max_weight={self.max_weight:g} bounds every parameter, the scales of the "
+                f"{player}'s normalization too. Take no normalization with it."
+            )

@@ -7,7 +7,7 @@ see the same batch.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from saddle.dynamics.moves import Rules, gradient_norms, move, start
+from saddle.dynamics.moves import Rules, exact_for_sgd, gradient_norms, move, start
 from saddle.dynamics.optimizers import UpdateRule
 from saddle.game.calculus import Logs
 from saddle.game.game import Batch, Game, Players
@@ -39,6 +39,7 @@ class RungeKutta2:
     num_generator_steps: ClassVar[int] = 1
     num_discriminator_steps: ClassVar[int] = 1
     num_gradients: ClassVar[int] = 4
+    advice = exact_for_sgd
 
     def init(self, players: Players) -> Players:
         return start(Rules(self.generator, self.discriminator), players)
@@ -71,6 +72,7 @@ class RungeKutta4:
     num_generator_steps: ClassVar[int] = 1
     num_discriminator_steps: ClassVar[int] = 1
     num_gradients: ClassVar[int] = 8
+    advice = exact_for_sgd
 
     def init(self, players: Players) -> Players:
         return start(Rules(self.generator, self.discriminator), players)

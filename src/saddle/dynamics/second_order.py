@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import vjp
 from torch.utils import _pytree as pytree
 
-from saddle.dynamics.moves import Rules, gradient_norms, move, start
+from saddle.dynamics.moves import Rules, exact_for_sgd, gradient_norms, move, start
 from saddle.dynamics.optimizers import UpdateRule
 from saddle.game.calculus import FUNCTIONAL, Logs
 from saddle.game.game import Batch, Game, Players
@@ -152,6 +152,7 @@ class CompetitiveGradientDescent:
     num_batches: ClassVar[int] = 1
     num_generator_steps: ClassVar[int] = 1
     num_discriminator_steps: ClassVar[int] = 1
+    advice = exact_for_sgd
 
     def __post_init__(self) -> None:
         require("num_iterations", self.num_iterations, COUNT, "Give such a number.")
@@ -208,6 +209,7 @@ class FollowTheRidge:
     num_batches: ClassVar[int] = 1
     num_generator_steps: ClassVar[int] = 1
     num_discriminator_steps: ClassVar[int] = 1
+    advice = exact_for_sgd
 
     def __post_init__(self) -> None:
         require("num_iterations", self.num_iterations, COUNT, "Give such a number.")

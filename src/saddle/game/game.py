@@ -7,10 +7,10 @@ the Dirac-GAN with its two numbers runs through the same code as an image GAN wi
 *Gradient* is what a player descends; the game's vector field is its negative (Mescheder 2018).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -36,7 +36,10 @@ class Batch(NamedTuple):
 
 
 class AdversarialLoss(Protocol):
-    """What both players minimise, from logits; see ``saddle.game.losses``."""
+    """What both players minimise, from logits; see ``saddle.game.losses``.
+
+    One that is blind to a common shift of all logits says so by ``shift_invariant = True``.
+    """
 
     @property
     def paired(self) -> bool: ...
@@ -57,9 +60,27 @@ class Part(Protocol):
       latents (N, d) -> packed samples.
 
     A penalty returns a scalar, or a scalar and what else to log: the seed of its memory's next value.
+
+    Any part may say what it cannot stand with and what it advises, by ``conflicts(composition) -> sentences``
+    and ``advice(composition) -> sentences``; see ``saddle.game.composition``. A function is given them by
+    ``says``.
     """
 
     def __call__(self, *arguments: Any, **extras: Any) -> Any: ...
+
+
+Spoken = TypeVar("Spoken", bound=Callable[..., Any])
+
+
+def says(**sayings: Any) -> Callable[[Spoken], Spoken]:
+    """Put attributes on a plain function: its ``conflicts``, its ``advice``, and what others ask of it."""
+
+    def put(function: Spoken) -> Spoken:
+        for name, saying in sayings.items():
+            setattr(function, name, saying)
+        return function
+
+    return put
 
 
 @dataclass(frozen=True)
@@ -186,6 +207,13 @@ class Game:
         return samples.reshape(-1, self.pack * samples.shape[1], *samples.shape[2:])
 
     def discriminator_loss(self, players: Players, batch: Batch) -> tuple[Tensor, Logs]:
+        """L_D, and what is logged with it.
+
+        ``diag/real_logit`` and ``diag/fake_logit`` are E D(x) and E D(G(z)). Under a loss that is blind to a
+        common shift of all logits the common mean c = ½(E D(x) + E D(G(z))) is subtracted from both: nothing
+        but round-off decides it, which an adaptive optimizer makes steps of full length from. They are then
+        ±½(E D(x) − E D(G(z))). ``diag/real_sign``, E sign D(x), is of the logits as they are.
+        """
         real = self.packed(batch.real)
         batch = batch._replace(real=real, mix=batch.mix[: len(real)])
         generate = self.bind_generator(players, batch)
@@ -202,11 +230,15 @@ class Game:
         })  # fmt: skip
         real_logits, fake_logits = discriminator(batch.real), discriminator(fake)
         adversarial = self.loss.discriminator(real_logits, fake_logits)
+        real_mean, fake_mean = real_logits.mean(), fake_logits.mean()
+        if getattr(self.loss, "shift_invariant", False):
+            half_gap = 0.5 * (real_mean - fake_mean)
+            real_mean, fake_mean = half_gap, -half_gap
         logs = {
             "loss/discriminator": adversarial,
             **{f"penalty/{name}": value for name, value in penalties.items()},
-            "diag/real_logit": real_logits.mean(),
-            "diag/fake_logit": fake_logits.mean(),
+            "diag/real_logit": real_mean,
+            "diag/fake_logit": fake_mean,
             "diag/real_sign": real_logits.sign().mean(),
             **self._reports(),
             **seen,

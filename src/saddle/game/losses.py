@@ -3,17 +3,19 @@
 Logits have shape (N,), are unbounded, and are high where the discriminator says "real". Each
 player *minimises* its own loss, a mean over the batch. A loss that compares real with fake in the
 generator's step says so by ``paired = True``; for every other loss that step never evaluates D on
-real samples. σ is the logistic function and softplus(t) = log(1 + eᵗ) = −log σ(−t).
+real samples. One that a common shift of all logits does not change says ``shift_invariant = True``.
+σ is the logistic function and softplus(t) = log(1 + eᵗ) = −log σ(−t).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from saddle.game.composition import Composition
 from saddle.game.ranges import FINITE, POSITIVE_FRACTION_OR_ONE, require
 from saddle.game.refusals import Refused
 
@@ -128,6 +130,14 @@ class Wasserstein:
     """
 
     paired: ClassVar[bool] = False
+    shift_invariant: ClassVar[bool] = True
+
+    def advice(self, composition: Composition) -> Iterator[str]:
+        if not composition.bounds:
+            yield (
+                "the Wasserstein loss has no minimum over unbounded critics. Add regularizer=[wgan_gp], "
+                "update.discriminator.max_weight=0.01, or spectral normalization."
+            )
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return fake_logits.mean() - real_logits.mean()
@@ -193,6 +203,7 @@ class Relativistic:
 
     form: Form = logistic
     paired: ClassVar[bool] = True
+    shift_invariant: ClassVar[bool] = True
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return self.form(real_logits - fake_logits).mean()
@@ -214,6 +225,7 @@ class RelativisticAverage:
 
     form: Form = logistic
     paired: ClassVar[bool] = True
+    shift_invariant: ClassVar[bool] = True
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return (

@@ -4,6 +4,7 @@
 (N, num_uniform); the i-th real and the i-th generated sample of a batch share it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod, sqrt
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from saddle.game.calculus import Logs
+from saddle.game.composition import Composition
 from saddle.game.ranges import (
     FRACTION,
     FRACTION_OR_ONE,
@@ -65,6 +67,16 @@ class InstanceNoise:
 
     def report(self, memory: Count) -> Logs:
         return {"diag/instance_noise_std": self._std(memory)}
+
+    def advice(self, composition: Composition) -> Iterator[str]:
+        num_steps, num_rounds = composition.num_steps, composition.num_rounds
+        # the end of the run, meant in rounds and given in generator steps
+        if self.num_rounds == num_steps > num_rounds:
+            name = composition.name_of(self)
+            yield (
+                f"{name} is annealed over num_rounds={self.num_rounds:g} rounds, and this run of {num_steps} "
+                f"generator steps has {num_rounds:g}. Take transform.{name}.num_rounds={num_rounds:g}."
+            )
 
     def _std(self, memory: Count) -> Tensor:
         return self.std * (1.0 - memory.rounds / self.num_rounds).clamp(min=0.0)
@@ -214,3 +226,12 @@ class AdaptiveAugment:
 
     def report(self, memory: Probability) -> Logs:
         return {"diag/ada_p": memory.p}
+
+    def advice(self, composition: Composition) -> Iterator[str]:
+        loss = composition.game.loss
+        if getattr(loss, "shift_invariant", False):
+            yield (
+                "ada follows the sign of D's logits on real samples, which means nothing under "
+                f"{type(loss).__name__}: it does not see a common shift of all logits. Take "
+                "transform=[diffaugment], or a loss such as non_saturating."
+            )

@@ -7,10 +7,10 @@ very weights that will be used, averaged or not: *standing statistics* (Brock et
 arXiv:1809.11096).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import weight_norm
 
+from saddle.game.composition import Composition
 from saddle.game.network import Network
 from saddle.game.refusals import Refused
 
@@ -30,6 +31,8 @@ class Normalization(NamedTuple):
 class BatchNorm(_BatchNorm):
     """BatchNorm over all axes but the features', for (N, C) and (N, C, H, W), with no memory."""
 
+    mixes_samples: ClassVar[str] = "batch normalization"
+
     def __init__(self, num_features: int) -> None:
         super().__init__(num_features, track_running_stats=False)
 
@@ -37,6 +40,21 @@ class BatchNorm(_BatchNorm):
         if input.ndim < 2:
             raise Refused(
                 f"BatchNorm needs inputs (N, C) or (N, C, ...); got shape {tuple(input.shape)}. Add the axis."
+            )
+
+    def conflicts(self, composition: Composition, player: str) -> Iterator[str]:
+        if composition.batch_of(player) < 2:
+            yield (
+                "batch normalization must see at least two samples at once; got a batch of 1 for the "
+                f"{player}, of batch_size={composition.batch_size} and pack={composition.game.pack}. Take "
+                f"larger batches, or normalization@model.{player}.normalization=layer."
+            )
+        if composition.takes_slopes and player == "discriminator":
+            taken = ",".join(composition.game.penalties)
+            yield (
+                "a penalty on the slope at each sample must go with a discriminator that sees each sample by "
+                f"itself; got batch normalization in it and regularizer=[{taken}]. Take "
+                "normalization@model.discriminator.normalization=layer, or leave the penalty out."
             )
 
 
@@ -70,6 +88,8 @@ class SpectralNorm(nn.Module):
 
     u: Tensor  # (outputs,)
     v: Tensor  # (rest,)
+    bounds_slope: ClassVar[str] = "spectral normalization"
+    divides_weights: ClassVar[str] = "spectral normalization"
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -98,6 +118,21 @@ class SpectralNorm(nn.Module):
             return self.layer(inputs)
         finally:
             self.layer._parameters["weight"] = weight
+
+    def conflicts(self, composition: Composition, player: str) -> Iterator[str]:
+        bound = composition.max_weight(player)
+        if bound is not None:
+            yield (
+                f"weights must be bounded in one way; got spectral normalization in the {player} and "
+                f"update.{player}.max_weight={bound:g}, which the normalization undoes. Drop one of them."
+            )
+
+    def advice(self, composition: Composition, player: str) -> Iterator[str]:
+        if composition.takes_slopes and player == "discriminator":
+            yield (
+                "spectral normalization and a penalty on slopes both bound the discriminator's slope. One is "
+                "usual."
+            )
 
 
 def _as_it_is(layer: nn.Module) -> nn.Module:
@@ -136,6 +171,19 @@ WEIGHT = Normalization(weight_norm, _nothing)
 
 SPECTRAL = Normalization(SpectralNorm, _nothing)
 """Weights divided by their largest singular value. Source: Miyato et al. 2018, arXiv:1802.05957."""
+
+
+def layers_of(network: Network) -> list[nn.Module]:
+    """A network's layers, itself first, to be asked what they need and refuse.
+
+    For torch's own batch normalization, which says nothing, one of ours stands in.
+    """
+    return [
+        BatchNorm(layer.num_features)
+        if isinstance(layer, _BatchNorm) and not hasattr(layer, "mixes_samples")
+        else layer
+        for layer in network.module.modules()
+    ]
 
 
 @torch.no_grad()

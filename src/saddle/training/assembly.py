@@ -17,7 +17,6 @@ from saddle.records.older import upgraded
 from saddle.records.questions import config_hash as config_hash
 from saddle.rounds.execution import EAGER, Averages, Dynamics, Execution, Method
 from saddle.training import checks
-from saddle.training.advice import advice
 from saddle.training.member import Member
 from saddle.training.module import Pace
 
@@ -74,6 +73,7 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     """
     config = _of_today(config)
     checks.parts(config)
+    checks.names(config)
     checks.numbers(config)
     dataset: Dataset = like.dataset if like else instantiate(config.data)
     checks.data(dataset, config.batch_size)
@@ -94,9 +94,7 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     )
     dynamics = instantiate(config.dynamics)
     averages = instantiate(config.average, _convert_="all")
-    checks.steps(config, dynamics)
-    takes_slopes = checks.shapes(game, dataset, model["latents"], config)
-    checks.fit(game, dynamics, dataset, takes_slopes)
+    composition = checks.composition(game, dynamics, averages, dataset, model["latents"], config)
     schedules = Players(**instantiate(config.schedule, _convert_="all"))
     member = Member(
         Method(game, dynamics, averages, schedules),
@@ -114,9 +112,8 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     evaluator = like.evaluator if like else configured(**metrics)
     if not like:
         evaluator.features(dataset.train[:2])  # refuses data that it cannot see
-    advised = advice(game, dynamics, dataset, takes_slopes, config.num_steps)
     probes = instantiate(config.get("diagnostics") or {}, _convert_="all")  # an older run has none
-    return Experiment(dataset, member, pace, execution, sampler, evaluator, probes, advised)
+    return Experiment(dataset, member, pace, execution, sampler, evaluator, probes, composition.advice())
 
 
 def _of_today(config: DictConfig) -> DictConfig:

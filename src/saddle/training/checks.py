@@ -1,25 +1,27 @@
-"""What must hold between the parts of a run."""
+"""What must hold of a run's configuration, and of its parts together, before anything starts.
+
+What a part needs and refuses it says itself, where it is defined: see ``saddle.game.composition``. Here
+stands what no part can say: that there is one, which numbers must be given, and that all shapes fit.
+"""
 
 from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 
 from saddle.data.dataset import Dataset
 from saddle.data.sampling import draw_batches
-from saddle.dynamics.descent import Alternating, Simultaneous
-from saddle.dynamics.lookahead import Lookahead
+from saddle.dynamics.averages import RESERVED
 from saddle.game.calculus import AUTOGRAD, Calculus, Function
+from saddle.game.composition import Composition, Data
 from saddle.game.game import Game, Players
-from saddle.game.network import Network
-from saddle.game.penalties.discriminator import DraganCentred
 from saddle.game.ranges import is_whole
 from saddle.game.refusals import Refused
-from saddle.models.normalization import SpectralNorm
+from saddle.models.normalization import layers_of
 from saddle.records.questions import LISTS, shown
-from saddle.rounds.execution import Dynamics
+from saddle.rounds.execution import Averages, Dynamics
+from saddle.training.model_choices import fitting_choices
 
 LEAST = {  # of whole numbers; the batch's, which depends on the data, is in ``data``
     "num_steps": 1,
@@ -75,6 +77,16 @@ def parts(config: DictConfig) -> None:
                 )
 
 
+def names(config: DictConfig) -> None:
+    """Refuse the name of an average by which another generator is known."""
+    for name in config.average or {}:
+        if str(name).lower() in RESERVED:
+            raise Refused(
+                f"an average must not be named {' or '.join(RESERVED)}, by which generators without one are "
+                f"known; got average.{name}. Give it another name in the file of its choice."
+            )
+
+
 def numbers(config: DictConfig) -> None:
     """Refuse numbers that no part could have refused by itself."""
     for key, least in LEAST.items():
@@ -115,6 +127,31 @@ def data(dataset: Dataset, batch_size: Any) -> None:
         )
 
 
+def composition(
+    game: Game, dynamics: Dynamics, averages: Averages, dataset: Dataset, latents: Any, config: DictConfig
+) -> Composition:
+    """Refuse parts that do not fit each other, and make known what is known of the whole once they do."""
+    steps(config, dynamics)
+    if config.batch_size % config.pack:
+        raise Refused(
+            f"batch_size must be a multiple of pack={config.pack}; got {config.batch_size}. "
+            f"Take {max(1, config.batch_size // config.pack) * config.pack}."
+        )
+    whole = Composition(
+        game,
+        dynamics,
+        averages,
+        Data(dataset.name, dataset.event_shape, lambda: float(dataset.train.abs().max())),
+        batch_size=config.batch_size,
+        num_steps=config.num_steps,
+        layers=Players(layers_of(game.generator), layers_of(game.discriminator)),
+    )
+    fit(whole)  # before a round, which would fail by the same conflicts in other words
+    whole = replace(whole, takes_slopes=shapes(game, dataset, latents, config))
+    fit(whole)
+    return whole
+
+
 def steps(config: DictConfig, dynamics: Dynamics) -> None:
     """Refuse periods that do not fall on the ends of rounds."""
     per_round = dynamics.num_generator_steps
@@ -126,35 +163,22 @@ def steps(config: DictConfig, dynamics: Dynamics) -> None:
             )
 
 
+def fit(whole: Composition) -> None:
+    """Refuse parts that contradict each other, with the first that says so."""
+    for conflict in whole.conflicts():
+        raise Refused(conflict)
+
+
 def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bool:
     """Play one round of gradients on a small batch: whatever does not fit shows here.
 
     Returns:
-        Whether a penalty takes the discriminator's slope.
+        Whether a penalty on the discriminator takes its slope.
     """
-    if config.batch_size % config.pack:
-        raise Refused(
-            f"batch_size must be a multiple of pack={config.pack}; got {config.batch_size}. "
-            f"Take {max(1, config.batch_size // config.pack) * config.pack}."
-        )
-    for player, network, num in (
-        ("generator", game.generator, config.batch_size),
-        ("discriminator", game.discriminator, config.batch_size // config.pack),
-    ):
-        if num < 2 and has(network, _BatchNorm):
-            raise Refused(
-                "batch normalization must see at least two samples at once; got a batch of 1 for the "
-                f"{player}, of batch_size={config.batch_size} and pack={config.pack}. Take larger "
-                f"batches, or normalization@model.{player}.normalization=layer."
-            )
     num = min(config.batch_size, 2 * config.pack)
     (batch,) = draw_batches(dataset.train, latents, game, num, 1, config.seed, 0)
     players = game.init()
     game = game.remember(game.init_memory(players))
-    fits = (
-        "model=mlp and bilinear make points (2,), dirac and linear_quadratic points (1,), dcgan28 and mlp28 "
-        "images (1, 28, 28), mlp8 images (1, 8, 8)"
-    )
     try:
         made = tuple(game.generate(players, batch).shape[1:])
     except RuntimeError as error:
@@ -165,7 +189,8 @@ def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bo
     if made != dataset.event_shape:
         raise Refused(
             f"the model must make samples of the data's shape, {dataset.event_shape} for {dataset.name}; "
-            f"its generator makes {made}. Choose a model for this data: {fits}."
+            f"its generator makes {made}. Choose a model for this data: "
+            f"{fitting_choices(dataset.event_shape)}."
         )
     slopes: list[Tensor] = []
 
@@ -176,56 +201,12 @@ def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bo
     game = replace(game, calculus=Calculus(AUTOGRAD.gradient, watched))
     try:
         game.discriminator_gradient(players, batch)
+        takes_slopes = bool(slopes)  # the generator's penalties take slopes of another function
         game.generator_gradient(players, batch)
     except RuntimeError as error:
         raise Refused(
-            f"the discriminator, loss and regularizers must accept samples {tuple(batch.real.shape)}; "
-            f"got: {str(error).splitlines()[0]}. Choose a model for this data: {fits}."
+            f"the discriminator, loss and regularizers must accept samples {tuple(batch.real.shape)}; got: "
+            f"{str(error).splitlines()[0]}. Choose a model for this data: "
+            f"{fitting_choices(dataset.event_shape)}."
         ) from error
-    return bool(slopes)
-
-
-def fit(game: Game, dynamics: Dynamics, dataset: Dataset, takes_slopes: bool) -> None:
-    """Refuse parts that contradict each other."""
-    reach = float(dataset.train.abs().max())
-    if reach > 1 and any(isinstance(part, DraganCentred) for part in game.penalties.values()):
-        raise Refused(
-            "dragan_centred must see data in [-1, 1], to which it clips the places where it takes the slope; "
-            f"got {dataset.name}, which reaches {reach:.3g}. Take regularizer=[dragan]."
-        )
-    if takes_slopes and has(game.discriminator, _BatchNorm):
-        raise Refused(
-            "a penalty on the slope at each sample must go with a discriminator that sees each sample by "
-            f"itself; got batch normalization in it and regularizer=[{','.join(game.penalties)}]. Take "
-            "normalization@model.discriminator.normalization=layer, or leave the penalty out."
-        )
-    for player, network in (("generator", game.generator), ("discriminator", game.discriminator)):
-        bound = max_weight(dynamics, player)
-        if bound is not None and has(network, SpectralNorm):
-            raise Refused(
-                f"weights must be bounded in one way; got spectral normalization in the {player} and "
-                f"update.{player}.max_weight={bound:g}, which the normalization undoes. Drop one of them."
-            )
-    plain = innermost(dynamics)
-    if game.intervals and not isinstance(plain, Simultaneous | Alternating):
-        (part, interval), *_ = game.intervals.items()
-        raise Refused(
-            "a penalty that is not taken in every round must go with plain descent, which asks no more of a "
-            f"gradient than its mean over rounds; got {part}.every_n_steps={interval} and "
-            f"{type(plain).__name__}. Take dynamics=alternating or simultaneous, or every_n_steps=1."
-        )
-
-
-def has(network: Network, layer: type[nn.Module] | tuple[type[nn.Module], ...]) -> bool:
-    """Whether a network has a layer of a kind."""
-    return any(isinstance(module, layer) for module in network.module.modules())
-
-
-def innermost(dynamics: Any) -> Any:
-    """The dynamics that lookahead wraps, or the dynamics itself."""
-    return innermost(dynamics.inner) if isinstance(dynamics, Lookahead) else dynamics
-
-
-def max_weight(dynamics: Any, player: str) -> float | None:
-    """The bound on a player's weights, if there is one."""
-    return getattr(getattr(innermost(dynamics), player), "max_weight", None)
+    return takes_slopes

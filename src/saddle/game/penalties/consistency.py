@@ -10,13 +10,15 @@ The i-th real and the i-th generated sample of a batch share the random numbers 
 one more evaluation of D for every set of moved samples.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from saddle.game.calculus import BoundDiscriminator, Function
+from saddle.game.composition import Composition
 from saddle.game.game import Batch
 from saddle.game.ranges import FRACTION, NOT_NEGATIVE, POSITIVE, require
 from saddle.game.transforms import NUM_DRAWS, augment, gaussian
@@ -48,6 +50,15 @@ def _disagreement(discriminator: BoundDiscriminator, samples: Tensor, moved: Ten
     return (discriminator(samples) - discriminator(moved)).square().mean()
 
 
+def _in_unlike_batches(penalty: Any, composition: Composition) -> Iterator[str]:
+    """Advise against a discriminator to which one sample in two batches is not one."""
+    for layer in composition.facts("discriminator", "mixes_samples"):
+        yield (
+            f"{composition.name_of(penalty)} compares the logits of two batches, and {layer} in D takes each "
+            "by its own statistics. Take normalization@model.discriminator.normalization=layer."
+        )
+
+
 @dataclass(frozen=True)
 class Consistency:
     """CR: real samples and moved ones get the same logit: λ · E[(D(x) − D(T(x)))²].
@@ -71,6 +82,9 @@ class Consistency:
     ) -> Tensor:
         moved = _move(batch.real, uniform, self.translation, self.jitter)
         return self.weight * _disagreement(discriminator, batch.real, moved)
+
+    def advice(self, composition: Composition) -> Iterator[str]:
+        yield from _in_unlike_batches(self, composition)
 
 
 @dataclass(frozen=True)
@@ -103,6 +117,17 @@ class BalancedConsistency:
         on_fake = _disagreement(discriminator, fake, moved_fake)
         return self.weight * on_real + self.fake_weight * on_fake
 
+    def advice(self, composition: Composition) -> Iterator[str]:
+        yield from _in_unlike_batches(self, composition)
+
+
+def lonely_half(player: str) -> str:
+    """What either part of zCR says of itself without the other."""
+    return (
+        f"zCR has a part in each player; got that of {player} alone. Take regularizer=[zcr] and "
+        "generator_regularizer=[zcr] together."
+    )
+
 
 NEARBY = "It is how far latents are moved; 0.03 is usual."
 
@@ -125,6 +150,7 @@ class LatentConsistency:
     weight: float
     std: float = 0.03
     sees_generator: ClassVar[bool] = True
+    joins_nearby_latents: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require("weight", self.weight, NOT_NEGATIVE)
@@ -135,3 +161,8 @@ class LatentConsistency:
     ) -> Tensor:
         nearby = generator(nearby_latents(batch.latent, self.std))
         return self.weight * _disagreement(discriminator, fake, nearby)
+
+    def advice(self, composition: Composition) -> Iterator[str]:
+        if not any(hasattr(part, "separates_nearby_latents") for part in composition.penalties("generator")):
+            yield lonely_half("D")
+        yield from _in_unlike_batches(self, composition)

@@ -13,6 +13,7 @@ Raises (all): ValueError if the discriminator does not return one logit per samp
 its range: weights and targets in [0, inf).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from saddle.game.calculus import BoundDiscriminator, Logs
+from saddle.game.composition import Composition
 from saddle.game.game import Batch
 from saddle.game.norms import norm, squared_norm
 from saddle.game.ranges import FRACTION, FRACTION_OR_ONE, NOT_NEGATIVE, require
@@ -153,6 +155,13 @@ class DraganCentred:
         slope = discriminator.slope((batch.real + noise).clamp(-1.0, 1.0))
         return self.weight * (norm(slope) - self.target).square().mean()
 
+    def conflicts(self, composition: Composition) -> Iterator[str]:
+        if (reach := composition.data.reach()) > 1:
+            yield (
+                "dragan_centred must see data in [-1, 1], to which it clips the places where it takes the "
+                f"slope; got {composition.data.name}, which reaches {reach:.3g}. Take regularizer=[dragan]."
+            )
+
 
 class LeCamMemory(NamedTuple):
     real: Tensor  # (), running mean of D(x)
@@ -163,8 +172,9 @@ class LeCamMemory(NamedTuple):
 class LeCam:
     """Keep logits near the other kind's running mean: λ · (E[(D(x) − α_F)²] + E[(D(G(z)) − α_R)²]).
 
-    α_R and α_F are exponential averages of the mean logits, from 0, advanced once a round. This is the
-    paper's formula; its authors' code first clips the differences at 0.
+    α_R and α_F are exponential averages of the mean logits, from 0, advanced once a round by those that are
+    logged as ``diag/lecam_real_logit`` and ``diag/lecam_fake_logit``. This is the paper's formula; its
+    authors' code first clips the differences at 0.
 
     Source: Tseng et al. 2021, arXiv:2104.03310 (λ = 0.3, decay 0.99 in their script for 20 % of
     CIFAR-10).
@@ -183,13 +193,14 @@ class LeCam:
 
     def __call__(
         self, discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, memory: LeCamMemory
-    ) -> Tensor:
-        real_part = (discriminator(batch.real) - memory.fake).square().mean()
-        fake_part = (discriminator(fake) - memory.real).square().mean()
-        return self.weight * (real_part + fake_part)
+    ) -> tuple[Tensor, Logs]:
+        real_logits, fake_logits = discriminator(batch.real), discriminator(fake)
+        value = (real_logits - memory.fake).square().mean() + (fake_logits - memory.real).square().mean()
+        seen = {"diag/lecam_real_logit": real_logits.mean(), "diag/lecam_fake_logit": fake_logits.mean()}
+        return self.weight * value, seen
 
     def advance(self, memory: LeCamMemory, logs: Logs) -> LeCamMemory:
         return LeCamMemory(  # under autocast the logits are bfloat16, the memory never is
-            logs["diag/real_logit"].to(memory.real.dtype).lerp(memory.real, self.decay),
-            logs["diag/fake_logit"].to(memory.fake.dtype).lerp(memory.fake, self.decay),
+            logs["diag/lecam_real_logit"].to(memory.real.dtype).lerp(memory.real, self.decay),
+            logs["diag/lecam_fake_logit"].to(memory.fake.dtype).lerp(memory.fake, self.decay),
         )

@@ -6,19 +6,26 @@ returns a scalar, differentiable in the generator's parameters.
 Raises (all): ValueError if a number is out of its range: weights in [0, inf), lengths in (0, inf).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from saddle.game.calculus import FUNCTIONAL, Logs
-from saddle.game.game import Batch, Game, Players
+from saddle.game.composition import Composition
+from saddle.game.game import Batch, Game, Players, says
 from saddle.game.norms import norm, squared_norm
-from saddle.game.penalties.consistency import NEARBY, nearby_latents
-from saddle.game.penalties.weights import correlation, distance_from_orthonormal, squared_spectral_norms
+from saddle.game.penalties.consistency import NEARBY, lonely_half, nearby_latents
+from saddle.game.penalties.weights import (
+    correlation,
+    distance_from_orthonormal,
+    squared_spectral_norms,
+    under_spectral_normalization,
+)
 from saddle.game.ranges import FRACTION, NOT_NEGATIVE, POSITIVE, POSITIVE_OR_INFINITE, require
 from saddle.game.refusals import Refused
 from saddle.game.transforms import gaussian
@@ -60,6 +67,15 @@ def mode_seeking(
     return weight / ((apart / latents_apart).mean() + eps)
 
 
+def _of_samples_by_themselves(penalty: Any, composition: Composition) -> Iterator[str]:
+    """Advise against a generator that has no Jacobian at each latent."""
+    for layer in composition.facts("generator", "mixes_samples"):
+        yield (
+            f"{composition.name_of(penalty)} is about the generator's Jacobian at each latent, and {layer} "
+            "mixes those of a batch. Take normalization@model.generator.normalization=layer or none."
+        )
+
+
 @dataclass(frozen=True)
 class JacobianClamping:
     """Hold the generator's stretch within [low, high]: E[max(0, Q − high)² + max(0, low − Q)²]·λ.
@@ -87,6 +103,9 @@ class JacobianClamping:
         stretch = ((moved - fake).flatten(1).square().sum(1) + 1e-12).sqrt() / self.eps  # bounded from 0
         outside = F.relu(stretch - self.high).square() + F.relu(self.low - stretch).square()
         return self.weight * outside.mean()
+
+    def advice(self, composition: Composition) -> Iterator[str]:
+        yield from _of_samples_by_themselves(self, composition)
 
 
 class MeanLength(NamedTuple):
@@ -143,7 +162,16 @@ class PathLength:
     def advance(self, memory: MeanLength, logs: Logs) -> MeanLength:
         return MeanLength(logs["diag/generator_path_length"].lerp(memory.length, self.decay))
 
+    def advice(self, composition: Composition) -> Iterator[str]:
+        yield from _of_samples_by_themselves(self, composition)
 
+
+def _without_consistency(composition: Composition) -> Iterator[str]:
+    if not any(hasattr(part, "joins_nearby_latents") for part in composition.penalties("discriminator")):
+        yield lonely_half("G")
+
+
+@says(separates_nearby_latents=True, advice=_without_consistency)
 def latent_diversity(
     game: Game, players: Players, batch: Batch, fake: Tensor, *, weight: float, std: float = 0.03
 ) -> Tensor:
@@ -180,6 +208,7 @@ def orthonormal(game: Game, players: Players, batch: Batch, fake: Tensor, *, wei
     return weight * distance_from_orthonormal(game.generator.matrices(players.generator).values())
 
 
+@says(advice=under_spectral_normalization("generator"))
 def spectral(game: Game, players: Players, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
     """Largest singular value of each layer of G: ½λ · Σ σ(W)².
 

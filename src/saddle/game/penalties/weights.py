@@ -9,13 +9,14 @@ and depends on no sample, hence on no batch size. The three functions with the s
 Raises (all): ValueError if the network has no such weight, or if the penalty's weight is not in [0, inf).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
 
 from saddle.game.calculus import BoundDiscriminator
-from saddle.game.game import Batch
+from saddle.game.composition import Composition
+from saddle.game.game import Batch, says
 from saddle.game.ranges import NOT_NEGATIVE, require
 from saddle.game.refusals import Refused
 
@@ -90,6 +91,20 @@ def orthonormal(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *
     return weight * distance_from_orthonormal(discriminator.matrices.values())
 
 
+def under_spectral_normalization(player: str) -> Callable[[Composition], Iterator[str]]:
+    """Make the advice of a penalty that shrinks weights whose size is divided away again."""
+
+    def advice(composition: Composition) -> Iterator[str]:
+        for layer in composition.facts(player, "divides_weights"):
+            yield (
+                f"the penalty spectral shrinks the {player}'s weights before {layer} divides their size away "
+                "again: it changes no value of the network. Drop one of them."
+            )
+
+    return advice
+
+
+@says(advice=under_spectral_normalization("discriminator"))
 def spectral(discriminator: BoundDiscriminator, batch: Batch, fake: Tensor, *, weight: float) -> Tensor:
     """Largest singular value of each layer of D: ½λ · Σ σ(W)².
 
