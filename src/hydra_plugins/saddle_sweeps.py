@@ -119,7 +119,7 @@ class SweepLauncher(Launcher):
         for source in settings.runtime.config_sources:
             if source.provider == "command-line":
                 flags += ["--config-dir", source.path]
-        program = (sys.executable, "-m", "saddle.sweeps.child", *flags)
+        program = (sys.executable, "-m", "saddle.commands.child", *flags)
         of_the_sweep = re.compile(r"[+~]*hydra[./](sweep|sweeper|launcher|run|mode)\b")
         kept = [word for word in hydra_words if not of_the_sweep.match(word)]
         folder = Path(str(settings.sweep.dir)).absolute()

@@ -14,7 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from command_line import IMAGES, POINTS, Answer, assert_refused, environment, made
+from command_line import IMAGES, POINTS, Answer, assert_refused, call, environment, made
 from saddle.commands import evaluate, sample, train
 from saddle.commands.pipes import ending_with_its_reader
 from saddle.data.images import mnist5k
@@ -533,3 +533,19 @@ def test_a_pipe_that_breaks_elsewhere_is_an_error(capfd):
         ending_with_its_reader(),
     ):  # as of a socket: our output has its reader
         raise BrokenPipeError
+
+
+@pytest.mark.parametrize("checkpoint_every", [10, 20])
+def test_the_best_checkpoint_is_that_of_the_best_evaluation_however_seldom_others_are_saved(
+    tmp_path, checkpoint_every
+):
+    words = [word for word in POINTS if not word.startswith(("checkpoint_every", "num_steps"))]
+    words += [f"checkpoint_every={checkpoint_every}", "num_steps=20", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert call(train.main, *words) == 0
+    record = open_record(tmp_path / "run")
+    summary = record.read_summary()
+    for metric in ("kl", "mmd"):
+        held = torch.load(record.checkpoint(f"best-{metric}"), weights_only=True)
+        best, kept = summary["metrics"][metric], summary["best_checkpoints"][metric]
+        assert held["step"] == best["step_of_best"] == kept["step"]
+        assert held["best"] == {metric: best["best"]} == {metric: kept["value"]}

@@ -154,3 +154,12 @@ def test_nothing_to_compare_is_said(tmp_path):
         find([str(tmp_path)])
     with pytest.raises(ValueError, match=r"that exist; got nowhere/\*"):
         find(["nowhere/*"])
+
+
+def test_a_link_that_leads_into_a_loop_counts_no_run_twice(tmp_path):
+    for seed in (0, 1):
+        record(tmp_path / str(seed), seed=seed)
+    (tmp_path / "self").symlink_to(tmp_path)
+    (tmp_path / "again").symlink_to(tmp_path / "0")
+    assert find([str(tmp_path)]) == [tmp_path / "0", tmp_path / "1"]
+    assert len(find([str(tmp_path), str(tmp_path / "self" / "1")])) == 2

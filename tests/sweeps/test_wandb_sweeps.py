@@ -13,9 +13,9 @@ from hydra.core.global_hydra import GlobalHydra
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from command_line import POINTS, environment
-from saddle.commands.evaluate import chosen_metrics
 from saddle.records.record import open_record
 from saddle.training.configuration import config_directory
+from saddle.training.scoring import chosen_metrics
 
 CONF = config_directory()
 FILES = sorted((CONF / "sweep").glob("*.yaml"))

@@ -174,3 +174,10 @@ def test_usual_compositions_are_not_warned_of(words):
 def test_a_schedule_reaches_the_learning_rate_of_each_player():
     method = assemble(composed(*POINTS, "schedule=cosine", "schedule.generator.final=0.5")).member.method
     assert [method.schedules.generator(2), method.schedules.discriminator(2)] == [0.5, 0.0]
+
+
+@pytest.mark.parametrize("name", ["raw", "none"])
+def test_an_average_by_the_name_of_another_generator_is_refused(name):
+    words = [f"+average.{name}._target_=saddle.dynamics.averages.UniformAverage"]
+    with pytest.raises(ValueError, match=rf"an average must not be named .* got average\.{name}\. Give it"):
+        assemble(composed(*POINTS, *words))

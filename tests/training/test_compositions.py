@@ -26,7 +26,6 @@ from compositions import (
     fitting,
     step,
 )
-from saddle.commands.evaluate import chosen_metrics
 from saddle.diagnosis.probes import draws_of
 from saddle.dynamics.optimizers import SGD, Adam
 from saddle.evaluation.evaluator import of_matrices
@@ -34,6 +33,7 @@ from saddle.metrics.evidence import SAMPLES, Evidence, ReadyGenerator
 from saddle.metrics.values import HIGH, Value
 from saddle.training import trackers as tracking
 from saddle.training.assembly import Experiment, assemble, config_hash
+from saddle.training.scoring import chosen_metrics
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,8 @@ def moved_by(low: Method, high: Method, ends: tuple[float, float], key: str) -> 
         Refused: nowhere, or not as the number that it is.
     """
     try:
-        moved = differing([low, high])
+        # averages follow the game and do not move it
+        moved = differing([one._replace(averages={}) for one in (low, high)])
     except Unlike:
         moved = {}
     if not moved:

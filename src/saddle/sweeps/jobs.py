@@ -42,7 +42,7 @@ class Job(NamedTuple):
     number: int
     words: tuple[str, ...]
     directory: Path
-    program: tuple[str, ...] = (sys.executable, "-m", "saddle.sweeps.child")
+    program: tuple[str, ...] = (sys.executable, "-m", "saddle.commands.child")
 
 
 class Child(NamedTuple):
