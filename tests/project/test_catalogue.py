@@ -54,9 +54,13 @@ def test_every_entry_names_its_source():
 def test_the_readmes_three_files_add_a_loss(tmp_path, monkeypatch):
     section = (ROOT / "README.md").read_text().partition("## Adding a loss")[2].partition("\n## ")[0]
     blocks = dict(re.findall(r"```(?:python|yaml)\n# ([\w/.]+)[^\n]*\n(.*?)```", section, re.DOTALL))
-    assert [*blocks] == ["src/saddle/losses.py", "conf/loss/exponential.yaml", "tests/test_losses.py"]
+    assert [*blocks] == [
+        "src/saddle/game/losses.py",
+        "conf/loss/exponential.yaml",
+        "tests/game/test_losses.py",
+    ]
     names = {**vars(losses)}
-    exec(blocks["src/saddle/losses.py"], names)
+    exec(blocks["src/saddle/game/losses.py"], names)
     monkeypatch.setattr(losses, "Exponential", names["Exponential"], raising=False)
     (tmp_path / "loss").mkdir()
     (tmp_path / "loss" / "exponential.yaml").write_text(blocks["conf/loss/exponential.yaml"])
@@ -67,5 +71,5 @@ def test_the_readmes_three_files_add_a_loss(tmp_path, monkeypatch):
         )
     assert isinstance(instantiate(config.loss), losses.Exponential)
     test = {"math": math, "torch": torch, "assert_close": assert_close, "Exponential": losses.Exponential}
-    exec(blocks["tests/test_losses.py"], test)
+    exec(blocks["tests/game/test_losses.py"], test)
     test["test_the_exponential_loss_of_hand_worked_logits"]()
