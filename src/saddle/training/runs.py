@@ -20,6 +20,7 @@ from pytorch_lightning.loggers import Logger
 from saddle.data.files import atomic_write
 from saddle.game.refusals import Refused
 from saddle.records import checkpoints, record
+from saddle.records.older import upgraded
 from saddle.records.outcome import Outcome
 from saddle.records.provenance import provenance
 from saddle.records.questions import chosen, config_hash
@@ -150,8 +151,9 @@ def resume(request: Request, stopwatch: Stopwatch) -> Recorder:
 
 
 def config_of(found: Record) -> DictConfig:
-    """Read a record's configuration, ready to assemble."""
-    config = OmegaConf.create(found.read_config())
+    """Read a record's configuration as it was written, which ``assemble`` brings up to date."""
+    found.read_config()  # refuses what is none
+    config = OmegaConf.load(found.config)
     assert isinstance(config, DictConfig)
     return config
 
@@ -205,8 +207,8 @@ def loggers_of(made: Record, own: DictConfig, experiment: Experiment) -> list[Lo
     beside = {"protocol": protocol_of(experiment), "meanings": meanings}
     return [
         instantiate(node)(made.directory, identity, {**content, **beside})
-        for node in own.logger.values()
-        if OmegaConf.is_dict(node)
+        for node in upgraded(content)["logger"].values()
+        if isinstance(node, dict)
     ]
 
 
