@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
 from compositions import composed
+from saddle.game.refusals import Refused
 from saddle.training.assembly import assemble
 
 POINTS = ["data=ring8", "model=mlp"]
@@ -87,6 +89,13 @@ def _float32_as_the_commands_have_it(_float64_by_default: None) -> None:
             r"generator_regularizer\.mode_seeking\.weight must be a number of at least 0; got -1",
         ),
         (["update.generator.max_gradient_norm=-1"], r"max_gradient_norm must be positive; got -1"),
+        *(
+            (
+                ["average=[]", f"+average={{{name}:{{_target_:saddle.dynamics.averages.UniformAverage}}}}"],
+                rf"an average must not be named raw, none, .*; got average\.{name}\. Give it another in",
+            )
+            for name in ("raw", "none", "true", "false", "Raw")
+        ),
     ],
 )
 def test_parts_that_contradict_each_other_are_refused(words, reason):
@@ -165,19 +174,32 @@ def test_what_is_unwise_is_said(words, sentence):
         [*POINTS, f"{PLACE}generator.normalization=spectral", "regularizer=[spectral]"],
         [*POINTS, "generator_regularizer=[path_length,jacobian_clamping]"],
         [*POINTS, "dynamics=runge_kutta4", "optimizer=sgd"],
+        # the slope that it takes is not D's
+        [
+            *POINTS,
+            "regularizer=[]",
+            "generator_regularizer=[path_length]",
+            f"{PLACE}discriminator.normalization=batch",
+        ],
     ],
 )
 def test_usual_compositions_are_not_warned_of(words):
     assert assemble(composed(*words)).advice == []
 
 
+def with_torchs_own() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(2, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 1), nn.Flatten(0)
+    )
+
+
+def test_torchs_own_batch_normalization_is_refused_as_ours_is():
+    config = composed(*POINTS)
+    config.model.discriminator = {"_target_": f"{__name__}.with_torchs_own"}
+    with pytest.raises(Refused, match=r"^a penalty on the slope .*; got batch normalization in it and .*r1"):
+        assemble(config)
+
+
 def test_a_schedule_reaches_the_learning_rate_of_each_player():
     method = assemble(composed(*POINTS, "schedule=cosine", "schedule.generator.final=0.5")).member.method
     assert [method.schedules.generator(2), method.schedules.discriminator(2)] == [0.5, 0.0]
-
-
-@pytest.mark.parametrize("name", ["raw", "none"])
-def test_an_average_by_the_name_of_another_generator_is_refused(name):
-    words = [f"+average.{name}._target_=saddle.dynamics.averages.UniformAverage"]
-    with pytest.raises(ValueError, match=rf"an average must not be named .* got average\.{name}\. Give it"):
-        assemble(composed(*POINTS, *words))

@@ -82,8 +82,8 @@ def names(config: DictConfig) -> None:
     for name in config.average or {}:
         if str(name).lower() in RESERVED:
             raise Refused(
-                f"an average must not be named {' or '.join(RESERVED)}, by which generators without one are "
-                f"known; got average.{name}. Give it another name in the file of its choice."
+                f"an average must not be named {', '.join(RESERVED[:-1])} or {RESERVED[-1]}, by which other "
+                f"generators are known; got average.{shown(name)}. Give it another in its choice's file."
             )
 
 
