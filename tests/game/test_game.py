@@ -65,7 +65,7 @@ def test_only_a_zero_sum_loss_gives_the_generator_the_negative_gradient(loss):
     def as_generator_sees(vector: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return game.discriminator_loss(players._replace(generator=vector), batch)
 
-    of_discriminator, _ = FUNCTIONAL.gradient(as_generator_sees, players.generator)
+    of_discriminator, _ = FUNCTIONAL.derivative(as_generator_sees, players.generator)
     of_generator, _ = game.generator_gradient(players, batch)
     zero_sum = isinstance(loss, (Minimax, Wasserstein))
     assert (

@@ -65,7 +65,7 @@ def takes_slopes(penalty: str) -> bool:
 
     row = {group: values[0] for group, values in FACTORS.items()} | {"regularizer": penalty}
     row |= {"normalization": "none", "space": "images"}
-    game = game_of(row, Calculus(AUTOGRAD.gradient, watched))
+    game = game_of(row, AUTOGRAD._replace(slope=watched))
     players = game.init()
     (batch,) = draw_batches(samples_of(row), LATENTS, game, 4, 1, 0, 0)
     game.remember(game.init_memory(players)).discriminator_gradient(players, batch)

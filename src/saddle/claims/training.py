@@ -5,7 +5,6 @@ A round is a pure function of tensors, so the rounds of several seeds are one ro
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from saddle.data.sampling import LatentLaw, draw_batches
-from saddle.game.calculus import FUNCTIONAL, Logs
+from saddle.game.calculus import Logs
 from saddle.game.game import Batch, Game, Players
 from saddle.rounds.execution import Dynamics, TrainingState, eager, start
 
@@ -103,7 +102,7 @@ def train(
 
 
 def _lifted(of: Arm) -> Play:
-    play = eager(replace(of.game, calculus=FUNCTIONAL), of.dynamics, {})
+    play = eager(of.game.functional(), of.dynamics, {})
     return lambda state, batches, index: vmap(lambda one, own: play(one, own, index))(state, stack(batches))
 
 

@@ -10,7 +10,6 @@ included, and lazy penalties count with their own weight.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -23,7 +22,6 @@ from saddle.diagnosis.linearize import game_gradient
 from saddle.diagnosis.spectra import NotConverged, eigenvalues, largest_stable_step, leading_eigenvalues
 from saddle.diagnosis.vanishing import vanishing
 from saddle.dynamics.optimizers import UpdateRule
-from saddle.game.calculus import FUNCTIONAL
 from saddle.game.game import Batch, Game, Players
 from saddle.game.randomness import seed_of
 from saddle.game.refusals import Refused
@@ -61,7 +59,7 @@ def slopes(game: Game, players: Players, draws: Draws, *, num_samples: int) -> d
         "real_slope", "fake_slope" (in logits² over squared data units) and "slope_ratio", fake over real.
     """
     batch = draws.train(num_samples, 0)
-    discriminator = replace(game, calculus=FUNCTIONAL).bind_discriminator(players, batch)
+    discriminator = game.functional().bind_discriminator(players, batch)
     samples = game.packed(batch.real), game.packed(game.generate(players, batch))
     real, fake = (
         discriminator.slope(given.detach()).detach().flatten(1).square().sum(1).mean() for given in samples

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from saddle.game.calculus import FUNCTIONAL
 from saddle.game.game import Batch, Game, Players
 from saddle.game.refusals import Refused
 from saddle.rounds.execution import CONSTANT, Dynamics, eager, start
@@ -121,7 +120,7 @@ def play(
         ValueError: a number decides how often something is done, so that cells cannot be played together.
     """
     num = len(next(iter(values.values())))
-    parts = parts._replace(game=replace(parts.game, calculus=FUNCTIONAL))
+    parts = parts._replace(game=parts.game.functional())
     first = start(parts.game, parts.dynamics, {}, centre.device)
     state = pytree.tree_map(lambda leaf: leaf.expand(num, *leaf.shape), first)
     distances = [torch.cat(state.players, 1).sub(centre).norm(dim=1)]

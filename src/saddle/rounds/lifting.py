@@ -14,7 +14,7 @@ No step mixes members, so one whose numbers stop being finite leaves the others 
 import copy
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
-from saddle.game.calculus import FUNCTIONAL, Logs
+from saddle.game.calculus import Logs
 from saddle.game.game import Batch, Game, Players
 from saddle.game.network import Network
 from saddle.game.refusals import Refused
@@ -182,7 +182,7 @@ def lift(members: Sequence[Parts], like: Tensor) -> Step:
     Raises:
         Unlike: the members differ in more than parameters and floating-point numbers.
     """
-    games = [replace(parts.game, calculus=FUNCTIONAL) for parts in members]
+    games = [parts.game.functional() for parts in members]
     bindable = [
         parts._replace(game=game, schedules=CONSTANT) for parts, game in zip(members, games, strict=True)
     ]

@@ -11,7 +11,7 @@ from saddle.data.dataset import Dataset
 from saddle.data.sampling import draw_batches
 from saddle.dynamics.descent import Alternating, Simultaneous
 from saddle.dynamics.lookahead import Lookahead
-from saddle.game.calculus import AUTOGRAD, Calculus, Function
+from saddle.game.calculus import AUTOGRAD, Function
 from saddle.game.game import Game, Players
 from saddle.game.network import Network
 from saddle.game.penalties.discriminator import DraganCentred
@@ -173,7 +173,7 @@ def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bo
         slopes.append(samples)
         return AUTOGRAD.slope(function, samples)
 
-    game = replace(game, calculus=Calculus(AUTOGRAD.gradient, watched))
+    game = replace(game, calculus=AUTOGRAD._replace(slope=watched))
     try:
         game.discriminator_gradient(players, batch)
         game.generator_gradient(players, batch)

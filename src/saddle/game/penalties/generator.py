@@ -6,7 +6,7 @@ returns a scalar, differentiable in the generator's parameters.
 Raises (all): ValueError if a number is out of its range: weights in [0, inf), lengths in (0, inf).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod, sqrt
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddle.game.calculus import FUNCTIONAL, Logs
+from saddle.game.calculus import Logs
 from saddle.game.game import Batch, Game, Players
 from saddle.game.norms import norm, squared_norm
 from saddle.game.penalties.consistency import NEARBY, nearby_latents
@@ -31,8 +31,7 @@ def nagarajan_kolter(game: Game, players: Players, batch: Batch, fake: Tensor, *
     Source: Nagarajan and Kolter 2017, arXiv:1706.04156 (authors' code: η = ½ on the ring).
     """
     require("nagarajan_kolter's eta", eta, NOT_NEGATIVE)
-    functional = replace(game, calculus=FUNCTIONAL)  # a derivative of a derivative
-    gradient, _ = functional.discriminator_gradient(players, batch)
+    gradient, _ = game.functional().discriminator_gradient(players, batch)  # a derivative of a derivative
     return eta * gradient.square().sum()
 
 
