@@ -246,7 +246,8 @@ def time_steps(case: str, penalty: str, threads: int, num_chunks: int) -> dict[s
     config.num_steps = size * (num_chunks + warm_up)
     config.evaluate_every = config.checkpoint_every = config.num_steps
     experiment = assemble(config)
-    module, data = experiment.module, experiment.dataset.train
+    module, source = experiment.module, experiment.dataset.train
+    data = source.first(len(source))
     adam = config.optimizer.generator
     taken = config.regularizer[penalty]
     numbers: Any = {

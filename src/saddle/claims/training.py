@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
-from saddle.data.sampling import LatentLaw, draw_batches
+from saddle.data.sampling import LatentLaw, Order, draw_batches
 from saddle.game.calculus import Logs
 from saddle.game.game import Batch, Game, Players
 from saddle.rounds.execution import Dynamics, TrainingState, eager, start
@@ -30,6 +30,7 @@ class Arm(NamedTuple):
     dynamics: Dynamics
     dataset: Any
     latents: LatentLaw
+    order: Order
     batch_size: int
     num_rounds: int
     seeds: tuple[int, ...]
@@ -70,6 +71,7 @@ def arm(words: Sequence[str], seeds: Sequence[int]) -> Arm:
         experiment.dynamics,
         experiment.dataset.to(device),
         experiment.module.latents,
+        experiment.module.order,
         plain.batch_size,
         plain.num_steps // experiment.dynamics.num_generator_steps,
         tuple(seeds),
@@ -122,7 +124,7 @@ def _solo(of: Arm) -> Play:
 def drawn(of: Arm) -> Draw:
     """The batches that ``GANModule`` draws."""
     return lambda seed, index: draw_batches(
-        of.dataset.train, of.latents, of.game, of.batch_size, of.dynamics.num_batches, seed, index
+        of.dataset.train, of.latents, of.game, of.batch_size, of.dynamics.num_batches, seed, index, of.order
     )
 
 

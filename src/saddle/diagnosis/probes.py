@@ -16,6 +16,7 @@ import torch
 
 from saddle.data.dataset import Dataset
 from saddle.data.sampling import LatentLaw, draw_batches
+from saddle.data.sources import Source
 from saddle.diagnosis.duality import Unbounded
 from saddle.diagnosis.duality import duality_gap as of_best_responses
 from saddle.diagnosis.linearize import game_gradient
@@ -42,9 +43,11 @@ Probe = Callable[[Game, Players, Draws], Mapping[str, float]]
 def draws_of(game: Game, dataset: Dataset, latents: LatentLaw, seed: int, step: int) -> Draws:
     """The batches of one evaluation: a pure function of (seed, step). Samples are drawn with replacement."""
 
-    def of(split: str, data: torch.Tensor) -> Draw:
+    def of(split: str, source: Source) -> Draw:
         own = seed_of(seed, f"probe {split}", step)
-        return lambda num, index: draw_batches(data, latents, game, num + -num % game.pack, 1, own, index)[0]
+        return lambda num, index: draw_batches(source, latents, game, num + -num % game.pack, 1, own, index)[
+            0
+        ]
 
     return Draws(of("train", dataset.train), of("held out", dataset.held_out))
 

@@ -139,7 +139,7 @@ SPECTRAL = Normalization(SpectralNorm, _nothing)
 
 
 @torch.no_grad()
-def for_sampling(network: Network, vector: Tensor, latents: Iterable[Tensor]) -> nn.Module:
+def for_sampling(network: Network, vector: Tensor, inputs: Iterable[tuple[Tensor, ...]]) -> nn.Module:
     """A module with the parameters ``vector``, ready to sample: evaluation mode, nothing batch-wise.
 
     Spectral norms are iterated to convergence for these very weights.
@@ -147,8 +147,8 @@ def for_sampling(network: Network, vector: Tensor, latents: Iterable[Tensor]) ->
     Args:
         network: the player whose module is copied; it is not changed itself.
         vector: its parameters (P,).
-        latents: batches (N, d) over which BatchNorm's means and variances are averaged; unused by
-            a network without BatchNorm.
+        inputs: of the module, batch by batch: latents (N, d), and labels (N,) of a conditional one.
+            BatchNorm's means and variances are averaged over them; unused by a network without BatchNorm.
     """
     module = deepcopy(network.module).to(vector.device)
     module.load_state_dict(network.unflatten(vector), strict=False)  # strict: buffers are not in it
@@ -168,6 +168,6 @@ def for_sampling(network: Network, vector: Tensor, latents: Iterable[Tensor]) ->
     for layer in layers:
         layer.train()
     if layers:
-        for latent in latents:
-            module(latent)
+        for batch in inputs:
+            module(*batch)
     return module.eval()

@@ -55,7 +55,7 @@ def _on_bounds(game: Game, dynamics: Dynamics, takes_slopes: bool) -> Iterator[s
 
 
 def _on_penalties(game: Game, dataset: Dataset) -> Iterator[str]:
-    if game.intervals and dataset.train.ndim == 2:
+    if game.intervals and len(dataset.event_shape) == 1:
         yield (
             "penalties that are not taken in every round are known to break the convergence of small "
             "problems (Huang et al. 2024, arXiv:2501.05441). Take every_n_steps=1."

@@ -13,6 +13,7 @@ from saddle.evaluation.evaluator import Evaluator, Sampler
 from saddle.game.game import Game, Players
 from saddle.game.network import Network
 from saddle.game.randomness import seed_of
+from saddle.records.older import upgraded
 from saddle.records.questions import config_hash as config_hash
 from saddle.rounds.execution import EAGER, Averages, Dynamics
 from saddle.training import checks
@@ -41,11 +42,14 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
     """Build everything that a configuration of ``train`` names.
 
     Args:
+        config: of this version or an earlier one.
         like: an experiment with the same data and metrics, which are taken from there.
 
     Raises:
         ValueError: a number out of range, or parts that do not fit each other.
     """
+    content: Any = OmegaConf.to_container(config, resolve=False)
+    config = OmegaConf.create(upgraded(content))
     checks.parts(config)
     checks.numbers(config)
     dataset: Dataset = like.dataset if like else instantiate(config.data)
@@ -84,12 +88,15 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
         periods=(config.evaluate_every, config.checkpoint_every),
         # a record from before there was a choice has none
         execution=instantiate(config.execution) if "execution" in config else EAGER,
+        order=_plain({"order": instantiate(config.sampling)})["order"],
     )
     metrics = instantiate(config.metrics, _convert_="all")
-    sampler = Sampler(game.generator, model["latents"], config.batch_size, metrics.pop("seed"))
+    sampler = Sampler(
+        game.generator, model["latents"], config.batch_size, metrics.pop("seed"), dataset.num_classes
+    )
     evaluator = like.evaluator if like else Evaluator(**metrics)
     if not like:
-        evaluator.features(dataset.train[:2])  # refuses data that it cannot see
+        evaluator.features(dataset.train.first(2))  # refuses data that it cannot see
     advised = advice(game, dynamics, dataset, takes_slopes, config.num_steps)
     probes = instantiate(config.get("diagnostics") or {}, _convert_="all")  # an older run has none
     return Experiment(dataset, game, dynamics, averages, module, sampler, evaluator, probes, advised)

@@ -112,7 +112,7 @@ class Evaluate(Callback):
         with self.stopwatch("evaluate"):
             if self.evaluator.real is None:
                 self.evaluator = self.evaluator.prepare(module.dataset, module.device)
-            self.reference = module.dataset.train[: self.num_pictured].cpu()
+            self.reference = module.dataset.train.first(self.num_pictured).cpu()
             atomic_write(self.record.real_sample, self.picture(self.reference, None))
         if module.rounds == 0:
             with self.stopwatch("evaluate"):

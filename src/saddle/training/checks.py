@@ -1,6 +1,7 @@
 """What must hold between the parts of a run."""
 
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -9,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from saddle.data.dataset import Dataset
 from saddle.data.sampling import draw_batches
+from saddle.data.sources import blocks, reach
 from saddle.dynamics.descent import Alternating, Simultaneous
 from saddle.dynamics.lookahead import Lookahead
 from saddle.game.calculus import AUTOGRAD, Function
@@ -102,8 +104,8 @@ def numbers(config: DictConfig) -> None:
 
 def data(dataset: Dataset, batch_size: Any) -> None:
     """Refuse samples that are not finite, or too few for a batch."""
-    splits = (dataset.train, dataset.held_out)
-    if num := sum(int((~split.isfinite().flatten(1).all(1)).sum()) for split in splits):
+    every = chain(blocks(dataset.train), blocks(dataset.held_out))
+    if num := sum(int((~block.isfinite().flatten(1).all(1)).sum()) for block in every):
         raise Refused(
             f"data must be finite; {dataset.name} has {num:,} samples with NaN or infinite numbers. "
             "Set data.* to finite numbers, or clean the files."
@@ -187,11 +189,11 @@ def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bo
 
 def fit(game: Game, dynamics: Dynamics, dataset: Dataset, takes_slopes: bool) -> None:
     """Refuse parts that contradict each other."""
-    reach = float(dataset.train.abs().max())
-    if reach > 1 and any(isinstance(part, DraganCentred) for part in game.penalties.values()):
+    clips = any(isinstance(part, DraganCentred) for part in game.penalties.values())
+    if clips and (reached := reach(dataset.train)) > 1:
         raise Refused(
             "dragan_centred must see data in [-1, 1], to which it clips the places where it takes the slope; "
-            f"got {dataset.name}, which reaches {reach:.3g}. Take regularizer=[dragan]."
+            f"got {dataset.name}, which reaches {reached:.3g}. Take regularizer=[dragan]."
         )
     if takes_slopes and has(game.discriminator, _BatchNorm):
         raise Refused(

@@ -15,7 +15,7 @@ from pytorch_lightning import LightningModule
 from torch.utils import _pytree as pytree
 
 from saddle.data.dataset import Dataset
-from saddle.data.sampling import LatentLaw, draw_batches
+from saddle.data.sampling import LatentLaw, Order, draw_batches, with_replacement
 from saddle.game.game import Batch, Game, Players
 from saddle.rounds.execution import (
     CONSTANT,
@@ -62,6 +62,7 @@ class GANModule(LightningModule):
         schedules: of each player's learning rate; None is constant.
         periods: generator steps at whose multiples a chunk must end, so that something can happen there.
         execution: how a round is run.
+        order: which real samples a round takes.
     """
 
     def __init__(
@@ -79,12 +80,13 @@ class GANModule(LightningModule):
         schedules: Players = CONSTANT,
         periods: tuple[int, ...] = (),
         execution: Execution = EAGER,
+        order: Order = with_replacement,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.game, self.dynamics, self.averages, self.schedules = game, dynamics, averages, schedules
         self.generator, self.discriminator = game.generator.module, game.discriminator.module
-        self.dataset, self.latents = dataset, latents
+        self.dataset, self.latents, self.order = dataset, latents, order
         self.batch_size, self.seed, self.num_steps = batch_size, seed, num_steps
         self.steps_per_execution, self.periods, self.execution = steps_per_execution, periods, execution
         self.rounds = 0
@@ -188,6 +190,7 @@ class GANModule(LightningModule):
             self.dynamics.num_batches,
             self.seed,
             index,
+            self.order,
         )
 
     def take(self, chunk: range, state: TrainingState, rows: Sequence[dict[str, float]]) -> None:

@@ -48,6 +48,7 @@ def batches_of(experiment: Experiment, index: int, num: int | None = None) -> tu
         num or experiment.dynamics.num_batches,
         module.seed,
         index,
+        module.order,
     )
 
 
