@@ -251,7 +251,8 @@ def time_steps(case: str, penalty: str, threads: int, num_chunks: int) -> dict[s
     config.num_steps = size * (num_chunks + warm_up)
     config.evaluate_every = config.checkpoint_every = config.num_steps
     experiment = assemble(config)
-    member, data = experiment.member, experiment.dataset.train
+    member, source = experiment.member, experiment.dataset.train
+    data = source.first(len(source))
     module = GANModule([member], experiment.pace, experiment.execution)
     adam = config.optimizer.generator
     taken = config.regularizer[penalty]

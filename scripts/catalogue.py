@@ -174,7 +174,8 @@ def _runs(path: Path) -> str:
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    from saddle.data.sampling import draw_batches, normal
+    from saddle.data.sampling import draw_batches, normal_latents
+    from saddle.data.sources import TensorSource
     from saddle.game.game import Game
     from saddle.game.losses import NonSaturating
     from saddle.game.network import Network
@@ -193,7 +194,8 @@ def _runs(path: Path) -> str:
             network.register_forward_hook(partial(_count, runs, index))
         chosen: Any = {"generator_penalties" if of_generator else "penalties": parts}
         game = Game(Network(networks[0]), Network(networks[1]), NonSaturating(), **chosen)
-        draws = draw_batches(torch.randn(8, 2), partial(normal, size=2), game, 4, 1, 0, 0)
+        source = TensorSource(torch.randn(8, 2))
+        draws = draw_batches(source, partial(normal_latents, size=2), game, 4, 1, 0, 0)
         players = game.init()
         game = game.remember(game.init_memory(players))
         (game.generator_loss if of_generator else game.discriminator_loss)(players, draws[0])

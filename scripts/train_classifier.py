@@ -72,26 +72,27 @@ def train(data: "Dataset", seed: int, epochs: int, batch_size: int = 100) -> "Di
     from saddle.game.randomness import generator, seed_of
     from saddle.models.classifier import DigitClassifier
 
-    assert data.train_labels is not None
+    images, labels = data.train.take(torch.arange(len(data.train)))
+    assert labels is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "classifier/weights"))
         network = DigitClassifier()
-    steps = len(data.train) // batch_size
+    steps = len(images) // batch_size
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=epochs * steps)
     for epoch in track(range(epochs), description=f"training on {data.name}"):
-        order = torch.randperm(len(data.train), generator=generator(seed, "classifier/order", epoch))
+        order = torch.randperm(len(images), generator=generator(seed, "classifier/order", epoch))
         for step in range(steps):
             chosen = order[step * batch_size : (step + 1) * batch_size]
             random = generator(seed, "classifier/distortion", epoch * steps + step)
-            logits = network(distorted(data.train[chosen], random)).logits
-            loss = torch.nn.functional.cross_entropy(logits, data.train_labels[chosen])
+            logits = network(distorted(images[chosen], random)).logits
+            loss = torch.nn.functional.cross_entropy(logits, labels[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
     network.eval()
-    network.standardize(from_uint8(to_uint8(data.train)))  # as the extractor will see them
+    network.standardize(from_uint8(to_uint8(images)))  # as the extractor will see them
     return network
 
 
@@ -128,10 +129,11 @@ def count_right(network: "DigitClassifier", data: "Dataset") -> int:
 
     from saddle.data.pixels import from_uint8, to_uint8
 
-    assert data.held_out_labels is not None
+    images, labels = data.held_out.take(torch.arange(len(data.held_out)))
+    assert labels is not None
     with torch.no_grad():
-        guesses = network(from_uint8(to_uint8(data.held_out))).logits.argmax(dim=1)
-    return int((guesses == data.held_out_labels).sum())
+        guesses = network(from_uint8(to_uint8(images))).logits.argmax(dim=1)
+    return int((guesses == labels).sum())
 
 
 def wilson_interval(num_right: int, total: int) -> tuple[float, float]:

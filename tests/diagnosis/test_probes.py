@@ -16,8 +16,8 @@ from torch.testing import assert_close
 
 from oracles import Bowl, dirac_batch, dirac_gan
 from saddle.commands import train
-from saddle.data.dataset import Dataset
-from saddle.data.sampling import normal
+from saddle.data.dataset import of_tensors
+from saddle.data.sampling import normal_latents
 from saddle.diagnosis import probes
 from saddle.diagnosis.probes import Draws, draws_of
 from saddle.diagnosis.spectra import NotConverged
@@ -35,7 +35,7 @@ from saddle.training.member import Member
 from saddle.training.recorder import Recorder
 from saddle.training.stopwatch import Stopwatch
 
-LATENTS = partial(normal, size=1)
+LATENTS = partial(normal_latents, size=1)
 
 
 def always(train: Batch, held_out: Batch | None = None) -> Draws:
@@ -174,7 +174,7 @@ def test_no_eigenvalue_at_all_is_refused():
 
 
 def test_draws_are_a_function_of_the_seed_and_the_step_and_keep_the_splits_apart():
-    data = Dataset("points", torch.arange(10.0)[:, None], 100 + torch.arange(10.0)[:, None])
+    data = of_tensors("points", torch.arange(10.0)[:, None], 100 + torch.arange(10.0)[:, None])
     with torch.random.fork_rng():
         game = Game(Network(Point([2.0])), Network(mlp.Discriminator((1,), [4], 0.2, dropout=0.5)), Minimax())
     first, again = (draws_of(game, data, LATENTS, 1, 50) for _ in range(2))
@@ -192,7 +192,7 @@ def test_draws_are_a_function_of_the_seed_and_the_step_and_keep_the_splits_apart
 
 
 def test_draws_fill_packs():
-    data = Dataset("points", torch.zeros(3, 1), torch.zeros(3, 1))
+    data = of_tensors("points", torch.zeros(3, 1), torch.zeros(3, 1))
     game = replace(dirac_gan(Minimax()), pack=4)
     assert [len(draws_of(game, data, LATENTS, 0, 0).train(num, 0).real) for num in (4, 5, 7)] == [4, 8, 8]
 
@@ -251,7 +251,7 @@ def test_a_probe_sees_lazy_penalties_with_their_own_weight():
     with torch.random.fork_rng():
         game = Game(Network(Point([2.0])), Network(Bowl()), Minimax(), {"r1": partial(r1, gamma=1.0)})
     game = replace(game, intervals={"regularizer.r1": 5})
-    data = Dataset("points", torch.ones(3, 1), torch.ones(3, 1))
+    data = of_tensors("points", torch.ones(3, 1), torch.ones(3, 1))
     rule = SGD(0.1)
     member = Member(Method(game, Simultaneous(rule, rule), {}), data, LATENTS, 1, seed=0, num_steps=1)
     member.begin(torch.device("cpu"))

@@ -57,7 +57,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.save(top / f"{name}.npy", images.transpose(0, 3, 1, 2))
         floats = from_uint8(torch.from_numpy(images)).numpy()
         np.save(top / f"{name}_floats.npy", floats)
-    save_images(top / "digits", to_uint8(digits().train[:60])[:, 0].numpy())
+    save_images(top / "digits", to_uint8(digits().train.first(60))[:, 0].numpy())
     return top
 
 
@@ -115,9 +115,11 @@ def test_a_folder_of_a_datasets_images_is_that_dataset(command, samples):
     assert folder["metrics"] == dataset["metrics"]
     assert folder["protocol"]["fingerprint"] == dataset["protocol"]["fingerprint"]
     data, extractor = digits(), digit_classifier("digits")
-    expected = fid(extractor(data.train[:60])["features"], extractor(data.held_out[:50])["features"])
+    expected = fid(
+        extractor(data.train.first(60))["features"], extractor(data.held_out.first(50))["features"]
+    )
     assert_close(dataset["metrics"]["fid"], expected, rtol=1e-6, atol=0)  # 60 images: a singular covariance
-    assert dataset["protocol"]["real"]["sha256"] == digest([data.train[:60]])
+    assert dataset["protocol"]["real"]["sha256"] == digest([data.train.first(60)])
 
 
 @pytest.mark.slow
@@ -131,7 +133,7 @@ def test_a_run_and_its_checkpoint_are_scored_by_metrics_of_ones_own(command, poi
     samples = experiment.sampler(params, 100)
     from saddle.metrics.neighbours import precision_recall
 
-    real = experiment.dataset.train[:90]  # of the run's own, smaller set: another draw of the same law
+    real = experiment.dataset.train.first(90)  # of the run's own, smaller set: another draw of the same law
     assert {*precision_recall(real, samples)} == {*run["metrics"]}
     raw = scored(command, f"fake={points_run.directory}", "averaged=false", *words)
     assert raw["protocol"]["fake"]["averaging"] == "none"

@@ -49,7 +49,7 @@ def evaluate(penalty, critic: nn.Module, at: tuple[Tensor, Tensor, Tensor], calc
         value = penalty(BoundDiscriminator(network.bind(vector, {}), calculus), batch, fake)
         return value, {"penalty": value.detach()}
 
-    gradient, logs = calculus.gradient(loss, network.flatten())
+    gradient, logs = calculus.derivative(loss, network.flatten())
     return logs["penalty"], gradient
 
 

@@ -42,7 +42,7 @@ def evaluate(penalty, critic: nn.Module, real: Tensor, fake: Tensor, numbers: Te
         value = penalty(bound, batch_of(real), fake, uniform=numbers)
         return value, {"value": value.detach()}
 
-    gradient, logs = calculus.gradient(loss, network.flatten())
+    gradient, logs = calculus.derivative(loss, network.flatten())
     return logs["value"], gradient
 
 

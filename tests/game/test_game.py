@@ -12,7 +12,8 @@ from torch.testing import assert_close
 
 from game_parts import LOSSES, PENALTIES, R1, R2, bind_game, data, image_networks, points_networks, seeded
 from oracles import dirac_batch, dirac_gan, field_jacobian, sorted_eigenvalues
-from saddle.data.sampling import draw_batches, normal
+from saddle.data.sampling import draw_batches, normal_latents
+from saddle.data.sources import TensorSource
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.dynamics.optimizers import SGD
 from saddle.game.calculus import AUTOGRAD, FUNCTIONAL
@@ -56,7 +57,7 @@ def test_gradients_by_hand_on_the_dirac_gan(calculus):
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 def test_only_a_zero_sum_loss_gives_the_generator_the_negative_gradient(loss):
     game = bind_game(seeded(points_networks), loss, {}, FUNCTIONAL)
-    (batch,) = draw_batches(data((2,)), partial(normal, size=3), game, 6, 1, 0, 0)
+    (batch,) = draw_batches(TensorSource(data((2,))), partial(normal_latents, size=3), game, 6, 1, 0, 0)
     players = game.init()
     players = players._replace(
         discriminator=5 * players.discriminator
@@ -65,7 +66,7 @@ def test_only_a_zero_sum_loss_gives_the_generator_the_negative_gradient(loss):
     def as_generator_sees(vector: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return game.discriminator_loss(players._replace(generator=vector), batch)
 
-    of_discriminator, _ = FUNCTIONAL.gradient(as_generator_sees, players.generator)
+    of_discriminator, _ = FUNCTIONAL.derivative(as_generator_sees, players.generator)
     of_generator, _ = game.generator_gradient(players, batch)
     zero_sum = isinstance(loss, (Minimax, Wasserstein))
     assert (
@@ -133,7 +134,7 @@ def test_the_discriminator_runs_once_a_point(loss, penalties, num_discriminator_
     generator.register_forward_pre_hook(count("generator"))
     discriminator.register_forward_pre_hook(count("discriminator"))
     game = bind_game((generator, discriminator), loss, PENALTIES[penalties], calculus)
-    (batch,) = draw_batches(data((2,)), partial(normal, size=3), game, 6, 1, 0, 0)
+    (batch,) = draw_batches(TensorSource(data((2,))), partial(normal_latents, size=3), game, 6, 1, 0, 0)
 
     def calls_of(work: Callable[[], Any]) -> tuple[int, int]:
         calls.update(generator=0, discriminator=0)
@@ -162,7 +163,7 @@ def test_logits_left_by_a_slope_are_those_of_a_plain_evaluation():
     free = bind_game(
         networks, NonSaturating(), {"r1": partial(r1, gamma=0.0), "r2": partial(r2, gamma=0.0)}, AUTOGRAD
     )
-    (batch,) = draw_batches(data((1, 8, 8)), partial(normal, size=3), plain, 6, 1, 0, 0)
+    (batch,) = draw_batches(TensorSource(data((1, 8, 8))), partial(normal_latents, size=3), plain, 6, 1, 0, 0)
     (expected, expected_logs), (found, found_logs) = (
         game.discriminator_gradient(game.init(), batch) for game in (plain, free)
     )

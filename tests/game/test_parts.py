@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from oracles import dirac_gan
-from saddle.data.sampling import draw_batches, normal
+from saddle.data.sampling import draw_batches, normal_latents
+from saddle.data.sources import TensorSource
 from saddle.dynamics import Alternating
 from saddle.dynamics.averages import ExponentialAverage
 from saddle.dynamics.optimizers import SGD, Adam
@@ -273,7 +274,7 @@ def test_a_packed_discriminator_draws_its_dropout_once_a_pack():
         {"r1": partial(r1, gamma=1.0)},
         pack=2,
     )
-    (batch,) = draw_batches(gaussian(20, 2), partial(normal, size=3), game, 6, 1, 0, 0)
+    (batch,) = draw_batches(TensorSource(gaussian(20, 2)), partial(normal_latents, size=3), game, 6, 1, 0, 0)
     (name,) = batch.uniform.discriminator
     game.gradients(game.init(), batch)
     logits = game.bind_discriminator(game.init(), batch)(game.packed(batch.real))
@@ -303,7 +304,7 @@ def play(game: Game, num: int):
     state = start(game, dynamics, averages, torch.device("cpu"))
     turn, data = eager(game, dynamics, averages), images(20).repeat(1, 1, 4, 4)[:, :, :28, :28]
     for index in range(num):
-        batches = draw_batches(data, partial(normal, size=3), game, 4, 2, 0, index)
+        batches = draw_batches(TensorSource(data), partial(normal_latents, size=3), game, 4, 2, 0, index)
         state, logs = turn(state, batches, index)
     return state, logs
 
@@ -319,9 +320,8 @@ def test_every_memory_advances_once_a_round():
 
 
 def test_a_game_with_memory_trains_alike_both_ways():
-    from dataclasses import replace
 
-    first, second = (play(everything(), 3)[0], play(replace(everything(), calculus=FUNCTIONAL), 3)[0])
+    first, second = (play(everything(), 3)[0], play(everything().functional(), 3)[0])
     assert_close(tuple(first.players), tuple(second.players), atol=1e-10, rtol=0)
 
 

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from dynamics_laws import every_calculus
 from oracles import Linear
 from saddle.data.sampling import draw_batches
+from saddle.data.sources import TensorSource
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.dynamics.optimizers import SGD
 from saddle.game.calculus import AUTOGRAD
@@ -125,7 +126,7 @@ def test_the_mean_advances_once_a_round_from_what_the_round_logged(make):
     turn = eager(game, dynamics, {})
     for index in range(3):
         batches = draw_batches(
-            normal(20, 2),
+            TensorSource(normal(20, 2)),
             lambda num, random: torch.randn(num, 3, generator=random),
             game,
             4,

@@ -44,7 +44,7 @@ def gradient_of(
         bound = BoundDiscriminator(network.bind(vector, {}), calculus)
         return penalty(bound, Batch(real, torch.zeros(len(real), 1), mix), fake), {}
 
-    return calculus.gradient(loss, network.flatten())[0]
+    return calculus.derivative(loss, network.flatten())[0]
 
 
 @every_calculus

@@ -175,8 +175,8 @@ GENERATORS = {
 every_generator = pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
 
 
-def standing_batches() -> list[Tensor]:
-    return [normal(12, 3, seed=seed) for seed in range(5)]
+def standing_batches() -> list[tuple[Tensor]]:
+    return [(normal(12, 3, seed=seed),) for seed in range(5)]
 
 
 @every_generator
@@ -189,7 +189,7 @@ def test_standing_statistics_are_the_means_of_those_of_the_batches(make):
             layer.register_forward_pre_hook(
                 lambda _, args, name=name: inputs.setdefault(name, []).append(args[0])
             )
-    for latents in standing_batches():
+    for (latents,) in standing_batches():
         module(latents)
     for name, layer in for_sampling(
         Network(seeded(make)), Network(module).flatten(), standing_batches()
@@ -234,7 +234,7 @@ def test_sampling_uses_the_given_weights_and_leaves_the_player_alone(make):
 def test_sampling_equals_training_mode_where_standing_statistics_are_those_of_the_batch():
     """One standing batch: evaluation on it differs from training only by Bessel's correction."""
     network, latents = Network(seeded(GENERATORS["mlp"])), normal(100_000, 3)
-    module = for_sampling(network, network.flatten(), [latents])
+    module = for_sampling(network, network.flatten(), [(latents,)])
     assert_close(
         module(latents), network.module(latents).detach(), atol=1e-4, rtol=0
     )  # 1/(2·100,000), few layers

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from saddle.data.sampling import draw_batches, normal
+from saddle.data.sampling import draw_batches, normal_latents
+from saddle.data.sources import TensorSource
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.dynamics.averages import ExponentialAverage
 from saddle.dynamics.optimizers import SGD, Adam, RMSProp
@@ -20,7 +21,7 @@ from saddle.models import mlp
 from saddle.records import checkpoints
 from saddle.rounds.execution import TrainingState, eager, start
 
-LATENTS = partial(normal, size=3)
+LATENTS = partial(normal_latents, size=3)
 ADAM = Alternating(Adam(1e-2), Adam(1e-2))
 AVERAGES = {"ema": ExponentialAverage(0.99)}
 CPU = torch.device("cpu")
@@ -35,7 +36,9 @@ def game_of(width: int = 5) -> Game:
 def trained(game: Game, dynamics=ADAM, num_rounds: int = 3) -> TrainingState:
     state = start(game, dynamics, AVERAGES, CPU)
     for step in range(num_rounds):
-        batches = draw_batches(torch.ones(4, 2), LATENTS, game, 2, dynamics.num_batches, 0, step)
+        batches = draw_batches(
+            TensorSource(torch.ones(4, 2)), LATENTS, game, 2, dynamics.num_batches, 0, step
+        )
         state, _ = eager(game, dynamics, AVERAGES)(state, batches, step)
     return state
 
@@ -75,7 +78,7 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path)
     checkpoints.save(path, game, 3, 3, trained(game))
     rounds, _, state = checkpoints.load(path, fresh(game))
     for step in range(rounds, 8):
-        batches = draw_batches(torch.ones(4, 2), LATENTS, game, 2, ADAM.num_batches, 0, step)
+        batches = draw_batches(TensorSource(torch.ones(4, 2)), LATENTS, game, 2, ADAM.num_batches, 0, step)
         state, _ = eager(game, ADAM, AVERAGES)(state, batches, step)
     for one, expected in zip(
         pytree.tree_leaves(state), pytree.tree_leaves(trained(game, num_rounds=8)), strict=True

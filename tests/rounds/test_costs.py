@@ -18,6 +18,7 @@ from torch.func import vmap
 from torch.testing import assert_close
 
 from saddle.data.sampling import draw_batches
+from saddle.data.sources import TensorSource
 from saddle.dynamics import Simultaneous
 from saddle.dynamics.optimizers import SGD
 from saddle.game.calculus import AUTOGRAD, FUNCTIONAL, Calculus
@@ -91,7 +92,7 @@ def batches_of(game: Game, event: tuple[int, ...], num: int = 1, index: int = 0)
     def latents(num: int, random: torch.Generator) -> Tensor:
         return torch.randn(num, 3, generator=random)
 
-    return draw_batches(data, latents, game, 6, num, 0, index)
+    return draw_batches(TensorSource(data), latents, game, 6, num, 0, index)
 
 
 # ---- one thing in every calculus

@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from oracles import dirac_batch, dirac_gan
 from pairs import FACTORS, LATENTS, NOTHING, Row, dynamics_of, fits, flat, game_of, samples_of
 from saddle.data.sampling import draw_batches
+from saddle.data.sources import TensorSource
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.dynamics.averages import ExponentialAverage, UniformAverage
 from saddle.dynamics.optimizers import SGD, Adam
@@ -68,7 +69,7 @@ def play_lifted(
 
 
 def batches_of(seed: int, parts: Method, data: Tensor, index: int, num: int) -> Any:
-    return draw_batches(data, LATENTS, parts.game, num, parts.dynamics.num_batches, seed, index)
+    return draw_batches(TensorSource(data), LATENTS, parts.game, num, parts.dynamics.num_batches, seed, index)
 
 
 def play_solo(

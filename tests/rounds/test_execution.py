@@ -13,7 +13,8 @@ from torch.testing import assert_close
 
 from game_parts import EVENTS, LOSSES, NETWORKS, PENALTIES, bind_game, data, seeded
 from oracles import Bowl, dirac_batch, dirac_gan
-from saddle.data.sampling import draw_batches, normal
+from saddle.data.sampling import draw_batches, normal_latents
+from saddle.data.sources import TensorSource
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.dynamics.averages import ExponentialAverage
 from saddle.dynamics.optimizers import SGD, Adam, RMSProp
@@ -28,6 +29,7 @@ from saddle.rounds.execution import TrainingState, eager, start
 OPTIMIZERS = [partial(SGD, momentum=-0.3), partial(RMSProp, eps=1e-6), partial(Adam, beta1=0.5, eps=1e-6)]
 # 1e-16/ε, which is 1e-10, times a learning rate below 0.1, a few times
 ROUND_OFF = {"atol": 1e-10, "rtol": 1e-10}
+LATENTS = partial(normal_latents, size=3)
 DYNAMICS = [Simultaneous, partial(Alternating, num_discriminator_steps=2)]
 
 
@@ -37,7 +39,7 @@ def play(
     state = start(game, dynamics, {"ema": ExponentialAverage(0.9)}, torch.device("cpu"))
     logs: dict[str, Tensor] = {}
     for step in range(rounds):
-        batches = draw_batches(real, partial(normal, size=3), game, 6, dynamics.num_batches, seed, step)
+        batches = draw_batches(TensorSource(real), LATENTS, game, 6, dynamics.num_batches, seed, step)
         state, logs = eager(game, dynamics, {"ema": ExponentialAverage(0.9)})(state, batches, 0)
     return state, logs
 
@@ -113,7 +115,7 @@ def test_a_member_of_a_lifted_round_equals_the_solo_run(networks, loss, penaltie
         fresh = bind_game(seeded(NETWORKS[networks], seed), loss, {}, FUNCTIONAL)
         states.append(start(fresh, dynamics_of(0.01), averages, torch.device("cpu")))
         batches.append([
-            draw_batches(real, partial(normal, size=3), game, 6, dynamics_of(0.01).num_batches, seed, step)
+            draw_batches(TensorSource(real), LATENTS, game, 6, dynamics_of(0.01).num_batches, seed, step)
             for step in range(2)
         ])  # fmt: skip
     lifted = _stack(states)

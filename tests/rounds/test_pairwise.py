@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from pairs import LATENTS, Row, covering, dynamics_of, flat, game_of, samples_of
 from saddle.data.sampling import draw_batches
+from saddle.data.sources import TensorSource
 from saddle.dynamics.averages import ExponentialAverage
 from saddle.game.calculus import AUTOGRAD, FUNCTIONAL, Calculus
 from saddle.rounds.execution import TrainingState, eager, start
@@ -24,7 +25,9 @@ def steps(row: Row, calculus: Calculus, num: int) -> tuple[list[TrainingState], 
     states: list[TrainingState] = []
     logs: dict[str, Tensor] = {}
     for index in range(num):
-        batches = draw_batches(samples_of(row), LATENTS, game, 4, dynamics.num_batches, 0, index)
+        batches = draw_batches(
+            TensorSource(samples_of(row)), LATENTS, game, 4, dynamics.num_batches, 0, index
+        )
         state, logs = play(state, batches, index)
         states.append(state)
     return states, logs

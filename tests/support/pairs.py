@@ -10,7 +10,8 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from compositions import choices, composed
-from saddle.data.sampling import draw_batches, normal
+from saddle.data.sampling import draw_batches, normal_latents
+from saddle.data.sources import TensorSource
 from saddle.dynamics.lookahead import Lookahead
 from saddle.game.calculus import AUTOGRAD, Calculus
 from saddle.game.game import Game
@@ -65,9 +66,9 @@ def takes_slopes(penalty: str) -> bool:
 
     row = {group: values[0] for group, values in FACTORS.items()} | {"regularizer": penalty}
     row |= {"normalization": "none", "space": "images"}
-    game = game_of(row, Calculus(AUTOGRAD.gradient, watched))
+    game = game_of(row, AUTOGRAD._replace(slope=watched))
     players = game.init()
-    (batch,) = draw_batches(samples_of(row), LATENTS, game, 4, 1, 0, 0)
+    (batch,) = draw_batches(TensorSource(samples_of(row)), LATENTS, game, 4, 1, 0, 0)
     game.remember(game.init_memory(players)).discriminator_gradient(players, batch)
     return bool(asked)
 
@@ -112,7 +113,7 @@ def covering() -> list[Row]:
     return rows
 
 
-LATENTS = partial(normal, size=3)
+LATENTS = partial(normal_latents, size=3)
 
 
 EVENTS = {"points": (2,), "images": (1, 8, 8)}

@@ -13,8 +13,8 @@ from torch.testing import assert_close
 from torch.utils import _pytree as pytree
 
 from oracles import dirac_gan
-from saddle.data.dataset import Dataset
-from saddle.data.sampling import draw_batches, normal
+from saddle.data.dataset import Dataset, of_tensors
+from saddle.data.sampling import draw_batches, normal_latents
 from saddle.dynamics import Alternating, Simultaneous
 from saddle.dynamics.averages import ExponentialAverage
 from saddle.dynamics.optimizers import SGD, Adam
@@ -29,13 +29,13 @@ from saddle.rounds.execution import Method, TrainingState, eager, start
 from saddle.training.member import Diverged, Member
 from saddle.training.module import GANModule, Pace
 
-LATENTS = partial(normal, size=3)
+LATENTS = partial(normal_latents, size=3)
 AVERAGES = {"ema": ExponentialAverage(0.99)}
 
 
 def dataset() -> Dataset:
     points = torch.randn(32, 2, generator=torch.Generator().manual_seed(0))
-    return Dataset("points", points, points[:4])
+    return of_tensors("points", points, points[:4])
 
 
 def small_game() -> Game:
@@ -274,7 +274,7 @@ def breaking(make: Any, player: str, step: int) -> Any:
 
 
 def dirac_data() -> Dataset:
-    return Dataset("dirac", torch.zeros(1, 1), torch.zeros(1, 1))
+    return of_tensors("dirac", torch.zeros(1, 1), torch.zeros(1, 1))
 
 
 def diverging(dynamics: Any, steps_per_execution: int = 10) -> GANModule:

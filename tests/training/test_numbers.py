@@ -4,7 +4,6 @@ import inspect
 import re
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,12 +15,12 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.testing import assert_close
 
-from saddle.data.sampling import draw_batches, normal
+from saddle.data.sampling import draw_batches, normal_latents
+from saddle.data.sources import TensorSource
 from saddle.dynamics.averages import ExponentialAverage, UniformAverage
 from saddle.dynamics.optimizers import SGD, Adam, AdamW, Bounded, OptimisticAdam, RMSProp
 from saddle.dynamics.schedules import Cosine, Linear
 from saddle.dynamics.second_order import Consensus, FollowTheRidge, SymplecticGradientAdjustment
-from saddle.game.calculus import FUNCTIONAL
 from saddle.game.game import Batch, Game
 from saddle.game.losses import LeastSquares, NonSaturating
 from saddle.game.network import Network
@@ -128,7 +127,9 @@ def play(penalty: Any, num: int = 4) -> None:
         NonSaturating(),
         **{"generator_penalties" if on_generator else "penalties": {"p": penalty}},
     )
-    (batch,) = draw_batches(torch.rand(8, 2), partial(normal, size=3), game, num, 1, 0, 0)
+    (batch,) = draw_batches(
+        TensorSource(torch.rand(8, 2)), partial(normal_latents, size=3), game, num, 1, 0, 0
+    )
     game.gradients(game.init(), batch)
 
 
@@ -378,7 +379,7 @@ def test_a_bound_penalty_takes_the_numbers_of_an_ensemble():
     def value(number: torch.Tensor) -> torch.Tensor:
         penalty = partial(wgan_gp, weight=number, target=number, one_sided=number)
         game = Game(Network(toy.Point([2.0])), Network(toy.Linear([3.0])), NonSaturating(), {"p": penalty})
-        game = replace(game, calculus=FUNCTIONAL)
+        game = game.functional()
         batch = Batch(torch.zeros(2, 1), torch.zeros(2, 1), torch.zeros(2))
         return game.discriminator_gradient(game.init(), batch)[1]["penalty/p"]
 

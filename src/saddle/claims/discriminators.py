@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from saddle.claims.measured import Asked, Figure, Measured, mean_course
 from saddle.data.points import ring
-from saddle.data.sampling import normal
+from saddle.data.sampling import normal_latents
 from saddle.diagnosis.vanishing import Vanishing, vanishing
 from saddle.dynamics.optimizers import Adam
 from saddle.game.game import AdversarialLoss, Batch, Game, Players
@@ -41,7 +41,7 @@ def vanishing_gradients(asked: Asked, steps: list[int], num_samples: int = 4096)
             draw = generator(seed, "claim/batch", step)
             if step >= 0 and step % 100 == 0:
                 asked.progress((index + step / steps[-1]) / len(asked.seeds))
-            return Batch(mixture.sample(num, draw)[0], normal(num, draw, size=2), torch.zeros(num))
+            return Batch(mixture.sample(num, draw)[0], normal_latents(num, draw, size=2), torch.zeros(num))
 
         found.append(vanishing(game, game.init(), batch, batch(-1, num_samples), rule, steps))
     saturating = torch.stack([one.saturating for one in found]).double()  # (seeds, steps)

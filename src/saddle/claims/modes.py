@@ -138,16 +138,14 @@ def two_clusters(
         losses: list[Tensor] = []
 
         def draw(seed: int, index: int, of: Arm = of) -> tuple[Batch, ...]:
-            random = generator(seed, "claim/batch", index, of.dataset.train.device)
-            real, num = of.dataset.train, len(of.dataset.train)
-            return tuple(
-                Batch(
-                    real[torch.randperm(num, generator=random, device=real.device)],
-                    of.latents(num, random),
-                    real.new_zeros(num),
-                )
-                for _ in range(of.dynamics.num_batches)
-            )
+            source = of.dataset.train
+            random, num = generator(seed, "claim/batch", index, source.device), len(source)
+
+            def whole() -> Batch:
+                real, _ = source.take(torch.randperm(num, generator=random, device=source.device))
+                return Batch(real, of.latents(num, random), real.new_zeros(num))
+
+            return tuple(whole() for _ in range(of.dynamics.num_batches))
 
         def every(
             index: int,

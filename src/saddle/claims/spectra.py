@@ -70,7 +70,7 @@ def path_angles(asked: Asked, num_rounds: int | None = None) -> Measured:
 
 
 def _whole(of: Arm, seed: int) -> Batch:
-    real = of.dataset.train
+    real = of.dataset.train.first(len(of.dataset.train))
     random = generator(seed, "claim/batch", 0, real.device)
     return Batch(real, of.latents(len(real), random), real.new_zeros(len(real)))
 

@@ -42,7 +42,7 @@ def sample(config: DictConfig) -> None:
     of_images = samples.ndim == 4
     if config.grid:
         picture, _ = picture_of(experiment.dataset.event_shape)
-        atomic_write(Path(config.grid), picture(experiment.dataset.train[:2500], samples))
+        atomic_write(Path(config.grid), picture(experiment.dataset.train.first(2500), samples))
         print(config.grid)
     if config.folder:
         folder = Path(config.folder)

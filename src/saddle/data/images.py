@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddle.data.dataset import Dataset
+from saddle.data.dataset import Dataset, of_tensors
 from saddle.data.files import atomic_write, cache_folder
 from saddle.game.randomness import generator
 from saddle.game.refusals import Refused
@@ -57,7 +57,7 @@ def _split(name: str, images: Tensor, labels: Tensor, held_out_fraction: float) 
     # Shuffled anew: in the first order, the classes whose held-out part filled up early come first.
     order = torch.randperm(len(labels), generator=random)
     train_order, held_out_order = order[~held_out[order]], order[held_out[order]]
-    return Dataset(
+    return of_tensors(
         name, images[train_order], images[held_out_order], labels[train_order], labels[held_out_order]
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from saddle.data.dataset import Dataset
+from saddle.data.dataset import Dataset, of_tensors
 from saddle.game.randomness import generator
 from saddle.game.refusals import Refused
 
@@ -150,7 +150,7 @@ def point_mass(name: str, at: list[float], num_train: int = 1000, num_held_out: 
         num_held_out: copies held out.
     """
     point = torch.tensor(at, dtype=torch.float32)
-    return Dataset(name, point.repeat(num_train, 1), point.repeat(num_held_out, 1))
+    return of_tensors(name, point.repeat(num_train, 1), point.repeat(num_held_out, 1))
 
 
 def uniform_clusters(
@@ -177,7 +177,7 @@ def uniform_clusters(
 
     train, train_labels = draw(num_train, "dataset/train")
     held_out, held_out_labels = draw(num_held_out, "dataset/held_out")
-    return Dataset(name, train, held_out, train_labels, held_out_labels)
+    return of_tensors(name, train, held_out, train_labels, held_out_labels)
 
 
 def mixture_dataset(
@@ -204,4 +204,4 @@ def mixture_dataset(
     held_out, held_out_labels = mixture.sample(
         num_held_out, generator(seed, "dataset/held_out"), equal_counts
     )
-    return Dataset(name, train, held_out, train_labels, held_out_labels)
+    return of_tensors(name, train, held_out, train_labels, held_out_labels)

@@ -104,8 +104,8 @@ def duality_gap(
 def _gradient(game: Game, players: Players, batch: Batch, player: str, sign: float) -> tuple[Tensor, Logs]:
     """Of sign·L_D in one player."""
 
-    def loss(vector: Tensor) -> tuple[Tensor, Logs]:
-        value, logs = game.discriminator_loss(players._replace(**{player: vector}), batch)
+    def loss(vector: Tensor, part: Batch) -> tuple[Tensor, Logs]:
+        value, logs = game.discriminator_loss(players._replace(**{player: vector}), part)
         return sign * value, logs
 
-    return game.calculus.gradient(loss, getattr(players, player))
+    return game.calculus.gradient(loss, getattr(players, player), batch)

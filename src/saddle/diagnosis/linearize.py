@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.func import jacrev, vjp
 from torch.utils import _pytree as pytree
 
-from saddle.game.calculus import FUNCTIONAL, Function
+from saddle.game.calculus import Function
 from saddle.game.game import Batch, Game, Players
 from saddle.game.refusals import Refused
 from saddle.rounds.execution import Dynamics
@@ -122,7 +122,7 @@ def training_rounds(
 
 
 def _functional(game: Game, dtype: torch.dtype | None) -> Game:
-    return replace(game, calculus=FUNCTIONAL, memory=_cast(dict(game.memory), dtype))
+    return replace(game.functional(), memory=_cast(dict(game.memory), dtype))
 
 
 def _cast(tree: Tree, dtype: torch.dtype | None) -> Tree:

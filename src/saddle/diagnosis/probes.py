@@ -10,20 +10,19 @@ included, and lazy penalties count with their own weight.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 
 from saddle.data.dataset import Dataset
 from saddle.data.sampling import LatentLaw, draw_batches
+from saddle.data.sources import Source
 from saddle.diagnosis.duality import Unbounded
 from saddle.diagnosis.duality import duality_gap as of_best_responses
 from saddle.diagnosis.linearize import game_gradient
 from saddle.diagnosis.spectra import NotConverged, eigenvalues, largest_stable_step, leading_eigenvalues
 from saddle.diagnosis.vanishing import vanishing
 from saddle.dynamics.optimizers import UpdateRule
-from saddle.game.calculus import FUNCTIONAL
 from saddle.game.game import Batch, Game, Players
 from saddle.game.randomness import seed_of
 from saddle.game.refusals import Refused
@@ -44,9 +43,11 @@ Probe = Callable[[Game, Players, Draws], Mapping[str, float]]
 def draws_of(game: Game, dataset: Dataset, latents: LatentLaw, seed: int, step: int) -> Draws:
     """The batches of one evaluation: a pure function of (seed, step). Samples are drawn with replacement."""
 
-    def of(split: str, data: torch.Tensor) -> Draw:
+    def of(split: str, source: Source) -> Draw:
         own = seed_of(seed, f"probe {split}", step)
-        return lambda num, index: draw_batches(data, latents, game, num + -num % game.pack, 1, own, index)[0]
+        return lambda num, index: draw_batches(source, latents, game, num + -num % game.pack, 1, own, index)[
+            0
+        ]
 
     return Draws(of("train", dataset.train), of("held out", dataset.held_out))
 
@@ -61,7 +62,7 @@ def slopes(game: Game, players: Players, draws: Draws, *, num_samples: int) -> d
         "real_slope", "fake_slope" (in logits² over squared data units) and "slope_ratio", fake over real.
     """
     batch = draws.train(num_samples, 0)
-    discriminator = replace(game, calculus=FUNCTIONAL).bind_discriminator(players, batch)
+    discriminator = game.functional().bind_discriminator(players, batch)
     samples = game.packed(batch.real), game.packed(game.generate(players, batch))
     real, fake = (
         discriminator.slope(given.detach()).detach().flatten(1).square().sum(1).mean() for given in samples

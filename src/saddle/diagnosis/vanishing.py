@@ -15,7 +15,6 @@ from torch.func import vjp, vmap
 from torch.utils import _pytree as pytree
 
 from saddle.dynamics.optimizers import UpdateRule
-from saddle.game.calculus import FUNCTIONAL
 from saddle.game.game import Batch, Game, Players
 from saddle.game.losses import Minimax, NonSaturating
 from saddle.game.refusals import Refused
@@ -74,7 +73,7 @@ def _look(game: Game, players: Players, batch: Batch) -> Tensor:
     for loss in (Minimax(), NonSaturating()):
         against = replace(game, loss=loss, generator_penalties={})
         norms.append(against.generator_gradient(players, batch)[0].norm())
-    discriminator = replace(game, calculus=FUNCTIONAL).bind_discriminator(players, batch)
+    discriminator = game.functional().bind_discriminator(players, batch)
     with torch.no_grad():
         fake = game.packed(game.generate(players, batch))
         value = replace(game, penalties={}).discriminator_loss(players, batch)[0]

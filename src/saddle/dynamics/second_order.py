@@ -5,7 +5,7 @@ its own calculus.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from saddle.dynamics.moves import Rules, exact_for_sgd, gradient_norms, move, start
 from saddle.dynamics.optimizers import UpdateRule
-from saddle.game.calculus import FUNCTIONAL, Logs
+from saddle.game.calculus import Logs
 from saddle.game.game import Batch, Game, Players
 from saddle.game.ranges import COUNT, FINITE, NOT_NEGATIVE, SWITCH, require
 
@@ -25,7 +25,7 @@ Product = Callable[[Players], Players]  # v -> Jv, or v -> Jᵀv
 
 def field(game: Game, batch: Batch) -> Field:
     """ω -> ξ(ω) and what it logged, on one batch, differentiable."""
-    functional = replace(game, calculus=FUNCTIONAL)
+    functional = game.functional()
     return lambda players: functional.gradients(players, batch)
 
 

@@ -1,13 +1,13 @@
 """Unrolled GAN: the generator descends through the discriminator's next k steps."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from saddle.dynamics.moves import Rules, gradient_norms, move, start
 from saddle.dynamics.optimizers import UpdateRule
-from saddle.game.calculus import FUNCTIONAL, Logs
+from saddle.game.calculus import Logs
 from saddle.game.game import Batch, Game, Players
 from saddle.game.ranges import COUNT_OR_NONE, require
 
@@ -45,17 +45,17 @@ class Unrolled:
     ) -> tuple[Players, Players, Logs]:
         (batch,) = batches
         discriminator, logs = game.discriminator_gradient(players, batch)
-        functional = replace(game, calculus=FUNCTIONAL)
+        functional = game.functional()
 
-        def ahead(generator: Tensor) -> tuple[Tensor, Logs]:
+        def ahead(generator: Tensor, part: Batch) -> tuple[Tensor, Logs]:
             point, memory = players._replace(generator=generator), state.discriminator
-            for _ in range(self.num_unrolled_steps):
+            for _ in range(self.num_unrolled_steps):  # on the whole batch, as D does move
                 gradient, _ = functional.discriminator_gradient(point, batch)
                 params, memory = self.discriminator.step(gradient, point.discriminator, memory)
                 point = point._replace(discriminator=params)
-            return functional.generator_loss(point, batch)
+            return functional.generator_loss(point, part)
 
-        generator, generator_logs = FUNCTIONAL.gradient(ahead, players.generator)
+        generator, generator_logs = functional.calculus.gradient(ahead, players.generator, batch)
         gradients = Players(generator, discriminator)
         players, state = move(Rules(self.generator, self.discriminator), gradients, players, state)
         return players, state, logs | generator_logs | gradient_norms(gradients)

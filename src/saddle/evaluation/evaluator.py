@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from saddle.data.dataset import Dataset
 from saddle.data.pixels import digest
 from saddle.data.sampling import LatentLaw
+from saddle.data.sources import blocks
 from saddle.features.files import cached
 from saddle.game.network import Network
 from saddle.game.randomness import generator
@@ -47,21 +48,44 @@ class Sampler:
         network: the generator.
         latents: (num, random) -> latents (num, d).
         batch_size: of training; BatchNorm's statistics are measured over batches of this size.
-        seed: of the latents. Not the training seed: the latents of every run are the same.
+        seed: of the latents and labels. Not the training seed: those of every run are the same.
+        num_classes: K of the data; a conditional generator is asked for each class equally often, at random.
+
+    Raises:
+        ValueError: the generator is conditional, and the data has no classes.
     """
 
     network: Network
     latents: LatentLaw
     batch_size: int
     seed: int
+    num_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.network.conditional and self.num_classes is None:
+            raise Refused(
+                "a conditional generator must be asked for classes; got data without labels. Choose labelled "
+                "data, or a generator without classes."
+            )
+
+    def inputs(self, num: int, purpose: str, index: int, device: torch.device) -> tuple[Tensor, ...]:
+        """What the generator takes: latents (num, d), and labels (num,) if it is conditional."""
+        latents = self.latents(num, generator(self.seed, purpose, index, device))
+        return latents, *self._labels(num, purpose, index, device)
+
+    def _labels(self, num: int, purpose: str, index: int, device: torch.device) -> tuple[Tensor, ...]:
+        if not self.network.conditional or self.num_classes is None:
+            return ()
+        random = generator(self.seed, f"{purpose} labels", index, device)
+        return (torch.randint(self.num_classes, (num,), generator=random, device=device),)
 
     def module(self, params: Tensor) -> nn.Module:
         """The generator with these parameters (P,), ready to sample."""
-        latents = (
-            self.latents(self.batch_size, generator(self.seed, "standing statistics", index, params.device))
+        inputs = (
+            self.inputs(self.batch_size, "standing statistics", index, params.device)
             for index in range(STANDING_BATCHES)
         )
-        return for_sampling(self.network, params, latents)
+        return for_sampling(self.network, params, inputs)
 
     def describe(self, name: str, num: int, averaging: str) -> Fake:
         """``num`` samples of the generator ``name``, for a protocol."""
@@ -76,16 +100,23 @@ class Sampler:
     def draw(self, module: nn.Module, num: int, device: torch.device) -> Tensor:
         """``num`` samples (num, *event) of a generator that is ready to sample."""
         size = 500  # bounds memory
-        batches = (
-            self.latents(size, generator(self.seed, "evaluation", index, device))
-            for index in range(-(-num // size))
-        )
-        return torch.cat([module(latent) for latent in batches])[:num]
+        batches = (self.inputs(size, "evaluation", index, device) for index in range(-(-num // size)))
+        return torch.cat([module(*inputs) for inputs in batches])[:num]
 
     def ready(self, module: nn.Module, device: torch.device) -> ReadyGenerator:
-        """A generator that is ready to sample, with latents of its own, for metrics of itself."""
+        """A generator that is ready to sample, with latents of its own, for metrics of itself.
+
+        A conditional one is asked for the i-th of a fixed row of classes by the i-th latent of every call, so
+        that both ends of a small step are of one class.
+        """
+        labels = self._labels(1000, "source", 0, device)  # beforehand: a lifted call cannot draw
+
+        def generate(latents: Tensor) -> Tensor:
+            num = len(latents)
+            return module(latents, *(label.repeat(-(-num // len(label)))[:num] for label in labels))
+
         return ReadyGenerator(
-            module,
+            generate,
             lambda num: self.latents(num, generator(self.seed, "source", device=device)),
         )
 
@@ -123,7 +154,7 @@ class Evaluator:
     def prepare(self, dataset: Dataset, device: torch.device) -> "Evaluator":
         """The same with the real side computed, on ``device``."""
         features = self.features.to(device)
-        samples = dataset.train[: self.num_real].to(device)
+        samples = dataset.train.first(self.num_real).to(device)
         if features.is_costly:
             origin = self._real(dataset)
             note = partial(print, file=sys.stderr)
@@ -131,7 +162,9 @@ class Evaluator:
             real = {layer: matrix.to(device) for layer, matrix in kept.items()}
         else:
             real = features(samples)
-        held_out = features(dataset.held_out.to(device)) if self.evidence else None
+        held_out = (
+            features(dataset.held_out.first(len(dataset.held_out)).to(device)) if self.evidence else None
+        )
         return replace(self, features=features, real=real | {SAMPLES: samples}, held_out=held_out)
 
     def __call__(self, samples: Tensor) -> dict[str, float]:
@@ -170,14 +203,14 @@ class Evaluator:
         return {name: float(value) for name, value in values.items()}
 
     def _yardstick(self, dataset: Dataset) -> Tensor:
-        return dataset.held_out[: self.num_samples]
+        return dataset.held_out.first(self.num_samples)
 
     def protocol(self, dataset: Dataset, sampler: Sampler, averaging: str) -> dict[str, Any]:
         """What the numbers were computed from, as stored; see ``saddle.metrics.protocol``."""
         fake = sampler.describe("generator", self.num_samples, averaging)
         settings = settings_of(self.measures, self.evidence)
         protocol = Protocol(self.features.describe(), self._real(dataset), fake, settings)
-        return {**protocol.to_dict(), "num_held_out": len(self._yardstick(dataset))}
+        return {**protocol.to_dict(), "num_held_out": min(self.num_samples, len(dataset.held_out))}
 
     def _real(self, dataset: Dataset) -> Real:
         num = min(self.num_real, len(dataset.train))
@@ -262,4 +295,4 @@ def _call(metric: Any) -> str:
 
 @lru_cache(maxsize=1)  # asked at every checkpoint
 def _digest_of_first(dataset: Dataset, num: int) -> str:
-    return digest([dataset.train[:num]])
+    return digest(blocks(dataset.train, num))

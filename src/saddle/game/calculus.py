@@ -1,8 +1,8 @@
-"""How derivatives of a game are taken, and the discriminator whose slope a penalty asks for."""
+"""How derivatives of a game are taken and averaged, and the discriminator whose slope a penalty asks for."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,19 +10,56 @@ from torch.func import grad, vjp
 
 from saddle.game.refusals import Refused
 
+if TYPE_CHECKING:
+    from saddle.game.game import Batch
+
 Logs = dict[str, Tensor]  # name -> detached scalar
 Function = Callable[[Tensor], Tensor]
 LossFunction = Callable[[Tensor], tuple[Tensor, Logs]]
+LossOnBatch = Callable[[Tensor, "Batch"], tuple[Tensor, Logs]]
+
+Derivative = Callable[[LossFunction, Tensor], tuple[Tensor, Logs]]
+"""(loss of a vector (P,), the vector) -> its gradient (P,), and what the loss logged."""
+
+Slope = Callable[[Function, Tensor], tuple[Tensor, Tensor]]
+"""(function (N, *event) -> (N,), samples) -> its values and its slope at each sample (N, *event)."""
+
+Reduction = Callable[[Callable[["Batch"], tuple[Tensor, Logs]], "Batch"], tuple[Tensor, Logs]]
+"""(batch -> gradient and logs on it, the batch) -> gradient and logs on the batch."""
+
+
+def whole(gradient_of: Callable[["Batch"], tuple[Tensor, Logs]], batch: "Batch") -> tuple[Tensor, Logs]:
+    """The gradient on a batch from all of it at once."""
+    return gradient_of(batch)
 
 
 class Calculus(NamedTuple):
-    """How derivatives are taken. Both ways give the same numbers; this module owns the choice."""
+    """How derivatives are taken and averaged; this module owns both choices.
 
-    gradient: Callable[[LossFunction, Tensor], tuple[Tensor, Logs]]
-    """(loss of a vector (P,), the vector) -> its gradient (P,), and what the loss logged."""
+    Either ``derivative`` gives the same numbers. ``reduce`` is the only place where gradients and logs may be
+    averaged over parts of a batch, which is right for losses that are means over samples.
+    """
 
-    slope: Callable[[Function, Tensor], tuple[Tensor, Tensor]]
-    """(function (N, *event) -> (N,), samples) -> its values and its slope at each sample (N, *event)."""
+    derivative: Derivative
+    slope: Slope
+    reduce: Reduction = whole
+
+    def gradient(self, loss: LossOnBatch, vector: Tensor, batch: "Batch") -> tuple[Tensor, Logs]:
+        """Differentiate a loss on a batch.
+
+        Args:
+            loss: (vector, batch) -> scalar, and what it logs.
+            vector: (P,), where it is differentiated.
+            batch: on which; ``loss`` must take it from its argument, which may be a part of it.
+
+        Returns:
+            Gradient (P,) and logs.
+        """
+        return self.reduce(lambda part: self.derivative(lambda at: loss(at, part), vector), batch)
+
+    def functional(self) -> "Calculus":
+        """Derivatives by ``torch.func``, averaged as they are here."""
+        return FUNCTIONAL._replace(reduce=self.reduce)
 
 
 def _autograd_gradient(function: LossFunction, vector: Tensor) -> tuple[Tensor, Logs]:

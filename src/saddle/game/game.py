@@ -16,6 +16,7 @@ from torch import Tensor
 
 from saddle.game.calculus import AUTOGRAD, BoundDiscriminator, Calculus, Function, Logs
 from saddle.game.network import Network
+from saddle.game.refusals import Refused
 
 
 class Players(NamedTuple):
@@ -33,6 +34,15 @@ class Batch(NamedTuple):
     mix: Tensor  # (N,), uniform on [0, 1): weights for penalties on interpolates
     uniform: Players = Players({}, {})  # each a dict, buffer name -> uniform numbers (N, num_uniform)
     draws: Mapping[str, Tensor] = {}  # part of the game -> uniform numbers (N, num_uniform)
+    labels: tuple[Tensor, ...] = ()  # see ``label``; empty and not None, which would be a leaf of the tree
+
+    @property
+    def label(self) -> Tensor | None:
+        """Class of each real sample, (N,) int64; None where the data has none.
+
+        The i-th generated sample is asked for the class of the i-th real one.
+        """
+        return self.labels[0] if self.labels else None
 
 
 class AdversarialLoss(Protocol):
@@ -92,6 +102,9 @@ class Game:
 
     Only a paired loss evaluates D on real samples in the generator's loss. Penalties on D see D∘T.
 
+    A conditional network is bound together with the batch's labels: losses, penalties and dynamics see
+    functions of latents and of samples alone.
+
     Args:
         penalties: on D: (bound discriminator, batch, fake) -> scalar; see ``Part`` for more.
         generator_penalties: on G: (game, players, batch, fake) -> scalar; likewise.
@@ -102,6 +115,9 @@ class Game:
         intervals: of lazy penalties: part -> n, such as ``regularizer.r1`` -> 16. It is taken every n
             rounds, from round 0 on, with n times its weight (Karras et al. 2020, arXiv:1912.04958, sec. 3.1).
         round: the index of the round; see ``at``.
+
+    Raises:
+        ValueError: a conditional player is shown packs; or, when it is bound, a batch without labels.
     """
 
     generator: Network
@@ -115,6 +131,13 @@ class Game:
     memory: Mapping[str, Any] = field(default_factory=dict)
     intervals: Mapping[str, int] = field(default_factory=dict)
     round: int = 0
+
+    def __post_init__(self) -> None:
+        if self.pack > 1 and (self.generator.conditional or self.discriminator.conditional):
+            raise Refused(
+                "a conditional player must see samples one by one, each with its class; got "
+                f"pack={self.pack}. Take pack=1, or networks without classes."
+            )
 
     @cached_property
     def _parts(self) -> dict[str, Part]:
@@ -156,6 +179,10 @@ class Game:
         """The game of the round ``index``, which decides what of its lazy penalties is due."""
         return replace(self, round=index) if self.intervals else self
 
+    def functional(self) -> "Game":
+        """The same game under ``torch.func``, to be lifted, compiled or differentiated again."""
+        return replace(self, calculus=self.calculus.functional())
+
     def remember(self, memory: Mapping[str, Any]) -> "Game":
         """The same game with this memory, which stays what it is for a round."""
         return replace(self, memory=memory) if memory else self
@@ -177,16 +204,16 @@ class Game:
         return self.bind_generator(players, batch)(batch.latent)
 
     def bind_generator(self, players: Players, batch: Batch) -> Function:
-        """Latents (N, d) -> samples (N, *event)."""
+        """Latents (N, d) -> samples (N, *event), of the batch's classes if the generator is conditional."""
         buffers = {**batch.uniform.generator, **self.memory.get("generator", {})}
-        return self.generator.bind(players.generator, buffers)
+        return self.generator.bind_to(batch.label, players.generator, buffers)
 
     def bind_discriminator(self, players: Players, batch: Batch) -> BoundDiscriminator:
         """Packed samples (N/m, m·C, ...) -> logits (N/m,), transforms included."""
         # a pack is one sample to D's own layers
         draws = {name: draw[: len(draw) // self.pack] for name, draw in batch.uniform.discriminator.items()}
         buffers = {**draws, **self.memory.get("discriminator", {})}
-        network = self.discriminator.bind(players.discriminator, buffers)
+        network = self.discriminator.bind_to(batch.label, players.discriminator, buffers)
         weights = partial(self.discriminator.matrices, players.discriminator)
         if not self.transforms:
             return BoundDiscriminator(network, self.calculus, weights)
@@ -304,15 +331,17 @@ class Game:
     def discriminator_gradient(self, players: Players, batch: Batch) -> tuple[Tensor, Logs]:
         """∇_ψ L_D, shape (Q,)."""
         return self.calculus.gradient(
-            lambda vector: self.discriminator_loss(players._replace(discriminator=vector), batch),
+            lambda vector, part: self.discriminator_loss(players._replace(discriminator=vector), part),
             players.discriminator,
+            batch,
         )
 
     def generator_gradient(self, players: Players, batch: Batch) -> tuple[Tensor, Logs]:
         """∇_θ L_G, shape (P,)."""
         return self.calculus.gradient(
-            lambda vector: self.generator_loss(players._replace(generator=vector), batch),
+            lambda vector, part: self.generator_loss(players._replace(generator=vector), part),
             players.generator,
+            batch,
         )
 
     def gradients(self, players: Players, batch: Batch) -> tuple[Players, Logs]:

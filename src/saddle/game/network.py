@@ -133,15 +133,43 @@ class Network:
             for piece, shape in zip(pieces, self.shapes.values(), strict=True)
         ]
 
-    def bind(self, vector: Tensor, buffers: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
-        """The module as a function of its inputs alone.
+    @cached_property
+    def conditional(self) -> bool:
+        """Whether the module takes labels (N,) as its second input: its class says ``conditional = True``."""
+        return getattr(self.module, "conditional", False)
+
+    def bind(self, vector: Tensor, buffers: Mapping[str, Tensor]) -> Callable[..., Tensor]:
+        """The module as a function of its inputs alone, of which there may be several.
 
         ``buffers`` holds the uniform numbers and the memory that its layers ask for. This is what
         ``torch.func.functional_call`` does, with the places looked up once: on small networks that
         function's look-ups are a tenth of a training step.
         """
         tensors = [*self._views(vector), *(buffers[name] for name in self._buffers)]
-        return lambda inputs: self._holding(tensors, self._slots, lambda: self.module(inputs))
+        return lambda *inputs: self._holding(tensors, self._slots, lambda: self.module(*inputs))
+
+    def bind_to(
+        self, label: Tensor | None, vector: Tensor, buffers: Mapping[str, Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        """The module as a function of latents or samples alone; a conditional one is bound to labels, too.
+
+        Args:
+            label: class of each input, (N,) int64; unused by a module that is not conditional.
+            vector, buffers: see ``bind``.
+
+        Raises:
+            ValueError: the module is conditional, and there are no labels.
+        """
+        bound = self.bind(vector, buffers)
+        if not self.conditional:
+            return bound
+        if label is None:
+            raise Refused(
+                "a conditional player must be told the class of each sample; got "
+                f"{type(self.module).__name__} and data without labels. Choose labelled data, or a network "
+                "without classes."
+            )
+        return lambda inputs: bound(inputs, label)
 
     def matrices(self, vector: Tensor) -> dict[str, Tensor]:
         """Layer -> its weight as a matrix (outputs, rest), for every weight of two or more axes, once.

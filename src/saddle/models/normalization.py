@@ -187,7 +187,7 @@ def layers_of(network: Network) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def for_sampling(network: Network, vector: Tensor, latents: Iterable[Tensor]) -> nn.Module:
+def for_sampling(network: Network, vector: Tensor, inputs: Iterable[tuple[Tensor, ...]]) -> nn.Module:
     """A module with the parameters ``vector``, ready to sample: evaluation mode, nothing batch-wise.
 
     Spectral norms are iterated to convergence for these very weights.
@@ -195,8 +195,8 @@ def for_sampling(network: Network, vector: Tensor, latents: Iterable[Tensor]) ->
     Args:
         network: the player whose module is copied; it is not changed itself.
         vector: its parameters (P,).
-        latents: batches (N, d) over which BatchNorm's means and variances are averaged; unused by
-            a network without BatchNorm.
+        inputs: of the module, batch by batch: latents (N, d), and labels (N,) of a conditional one.
+            BatchNorm's means and variances are averaged over them; unused by a network without BatchNorm.
     """
     module = deepcopy(network.module).to(vector.device)
     module.load_state_dict(network.unflatten(vector), strict=False)  # strict: buffers are not in it
@@ -216,6 +216,6 @@ def for_sampling(network: Network, vector: Tensor, latents: Iterable[Tensor]) ->
     for layer in layers:
         layer.train()
     if layers:
-        for latent in latents:
-            module(latent)
+        for batch in inputs:
+            module(*batch)
     return module.eval()

@@ -24,6 +24,17 @@ MOVED = {
     "diagnostics": "diagnosis",
     "tracking": "training.trackers",
 }
+# one function or class of an earlier version -> what it is called today
+RENAMED = {
+    f"saddle.data.sampling.{law}": f"saddle.data.sampling.{law}_latents" for law in ("normal", "uniform")
+}
+# key of a run that had no choice yet -> the choice it always made, and what that is
+ADDED: dict[str, tuple[str, dict[str, Any]]] = {
+    "sampling": (
+        "replacement",
+        {"_target_": "saddle.data.sampling.with_replacement", "_partial_": True},
+    )
+}
 PACKAGE = "saddle."
 NAMES = ("_target_", "path")  # keys whose values name something in a module
 
@@ -45,7 +56,20 @@ MEANT: Mapping[str, Value] = {
 
 
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a configuration, of whatever version, as today's would say it; it is not changed itself."""
+    """Give a configuration, of whatever version, as today's would say it; it is not changed itself.
+
+    A run's, which is one with ``data``, also gets the keys of choices that were not there in its time.
+    """
+    added = {key: content for key, (_, content) in ADDED.items()} if "data" in config else {}
+    return {**_renamed_in(config), **{key: value for key, value in added.items() if key not in config}}
+
+
+def upgraded_choices(choices: Mapping[str, str]) -> dict[str, str]:
+    """Give the choices that a record names, with those that were not there in its time."""
+    return {**{key: choice for key, (choice, _) in ADDED.items()}, **choices}
+
+
+def _renamed_in(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _upgraded(key, value) for key, value in config.items()}
 
 
@@ -104,13 +128,15 @@ def _meant(name: str, higher: bool) -> Value:
 
 def _upgraded(key: str, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return upgraded(value)
+        return _renamed_in(value)
     if isinstance(value, list):
         return [_upgraded(key, item) for item in value]
     return _renamed(value) if key in NAMES and isinstance(value, str) else value
 
 
 def _renamed(name: str) -> str:
+    if name in RENAMED:
+        return RENAMED[name]
     module, _, rest = name.removeprefix(PACKAGE).partition(".")
     if not name.startswith(PACKAGE) or module not in MOVED:
         return name

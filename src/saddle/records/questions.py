@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, cast
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from saddle.records.older import upgraded, upgraded_choices
+
 # keys that say how many runs are made, and how, and reach none of them
 OF_THE_SWEEP = ("jobs", "max_jobs", "sweep_name", "ensemble")
 # keys that neither change the numbers of a run nor tell two questions apart
@@ -44,8 +46,8 @@ class Labels(NamedTuple):
 
 
 def question(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved configuration without what is not part of the question."""
-    return {str(key): value for key, value in content.items() if key not in NOT_THE_EXPERIMENT}
+    """Drop from a resolved configuration, read as today's would say it, what is not part of the question."""
+    return {str(key): value for key, value in upgraded(content).items() if key not in NOT_THE_EXPERIMENT}
 
 
 def as_text(content: Mapping[str, Any]) -> str:
@@ -112,7 +114,7 @@ def words(content: Mapping[str, Any], choices: Mapping[str, str] | None, conf: P
         conf: the folder of the config groups, for that.
     """
     asked = question(content)
-    found = dict(choices) if choices is not None else _told_by(asked, conf)
+    found = upgraded_choices(choices) if choices is not None else _told_by(asked, conf)
     found |= {group: typed(list(asked[group] or {})) for group in LISTS if group in asked}
     return {**found, **{key: typed(value) for key, value in flatten(asked).items() if key not in LISTS}}
 

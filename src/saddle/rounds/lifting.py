@@ -16,7 +16,7 @@ No step mixes members, so one whose numbers stop being finite leaves the others 
 import copy
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
-from saddle.game.calculus import FUNCTIONAL, Logs
+from saddle.game.calculus import Logs
 from saddle.game.game import Batch, Players
 from saddle.game.network import Network
 from saddle.game.refusals import Refused
@@ -178,9 +178,7 @@ def lift(members: Sequence[Method], like: Tensor, *, one_batch: bool = False) ->
     Raises:
         Unlike: the members differ in more than parameters and floating-point numbers.
     """
-    bindable = [
-        one._replace(game=replace(one.game, calculus=FUNCTIONAL), schedules=CONSTANT) for one in members
-    ]
+    bindable = [one._replace(game=one.game.functional(), schedules=CONSTANT) for one in members]
     common = bindable[0]
     numbers = {path: like.new_tensor(values) for path, values in differing(bindable).items()}
 

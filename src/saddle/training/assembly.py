@@ -103,15 +103,18 @@ def assemble(config: DictConfig, like: Experiment | None = None) -> Experiment:
         config.batch_size,
         config.seed,
         config.num_steps,
+        _plain({"order": instantiate(config.sampling)})["order"],
     )
     pace = Pace(config.steps_per_execution, (config.evaluate_every, config.checkpoint_every))
     # a record from before there was a choice has none
     execution = instantiate(config.execution) if "execution" in config else EAGER
     metrics = instantiate(config.metrics, _convert_="all")
-    sampler = Sampler(game.generator, model["latents"], config.batch_size, metrics.pop("seed"))
+    sampler = Sampler(
+        game.generator, model["latents"], config.batch_size, metrics.pop("seed"), dataset.num_classes
+    )
     evaluator = like.evaluator if like else configured(**metrics)
     if not like:
-        evaluator.features(dataset.train[:2])  # refuses data that it cannot see
+        evaluator.features(dataset.train.first(2))  # refuses data that it cannot see
     probes = instantiate(config.get("diagnostics") or {}, _convert_="all")  # an older run has none
     return Experiment(dataset, member, pace, execution, sampler, evaluator, probes, composition.advice())
 

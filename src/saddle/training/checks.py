@@ -5,6 +5,7 @@ stands what no part can say: that there is one, which numbers must be given, and
 """
 
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from saddle.data.dataset import Dataset
 from saddle.data.sampling import draw_batches
+from saddle.data.sources import blocks, reach
 from saddle.dynamics.averages import RESERVED
-from saddle.game.calculus import AUTOGRAD, Calculus, Function
+from saddle.game.calculus import AUTOGRAD, Function
 from saddle.game.composition import Composition, Data
 from saddle.game.game import Game, Players
 from saddle.game.ranges import is_whole
@@ -114,8 +116,8 @@ def numbers(config: DictConfig) -> None:
 
 def data(dataset: Dataset, batch_size: Any) -> None:
     """Refuse samples that are not finite, or too few for a batch."""
-    splits = (dataset.train, dataset.held_out)
-    if num := sum(int((~split.isfinite().flatten(1).all(1)).sum()) for split in splits):
+    every = chain(blocks(dataset.train), blocks(dataset.held_out))
+    if num := sum(int((~block.isfinite().flatten(1).all(1)).sum()) for block in every):
         raise Refused(
             f"data must be finite; {dataset.name} has {num:,} samples with NaN or infinite numbers. "
             "Set data.* to finite numbers, or clean the files."
@@ -141,7 +143,7 @@ def composition(
         game,
         dynamics,
         averages,
-        Data(dataset.name, dataset.event_shape, lambda: float(dataset.train.abs().max())),
+        Data(dataset.name, dataset.event_shape, lambda: reach(dataset.train)),
         batch_size=config.batch_size,
         num_steps=config.num_steps,
         layers=Players(layers_of(game.generator), layers_of(game.discriminator)),
@@ -198,7 +200,7 @@ def shapes(game: Game, dataset: Dataset, latents: Any, config: DictConfig) -> bo
         slopes.append(samples)
         return AUTOGRAD.slope(function, samples)
 
-    game = replace(game, calculus=Calculus(AUTOGRAD.gradient, watched))
+    game = replace(game, calculus=AUTOGRAD._replace(slope=watched))
     try:
         game.discriminator_gradient(players, batch)
         takes_slopes = bool(slopes)  # the generator's penalties take slopes of another function

@@ -11,7 +11,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from saddle.data.dataset import Dataset
-from saddle.data.sampling import LatentLaw, draw_batches
+from saddle.data.sampling import LatentLaw, Order, draw_batches, with_replacement
 from saddle.game.game import Batch
 from saddle.rounds.execution import Method, TrainingState, start
 
@@ -35,6 +35,7 @@ class Member:
         batch_size: N of every batch.
         seed: of every batch, together with the round.
         num_steps: generator steps after which the run ends.
+        order: which real samples a round takes.
         rounds: played so far.
         training_state: made, or given by a checkpoint, before the first round of a session.
         logs: means over the last chunk of rounds; None if the chunk was dropped.
@@ -48,6 +49,7 @@ class Member:
     batch_size: int
     seed: int
     num_steps: int
+    order: Order = with_replacement
     rounds: int = 0
     training_state: TrainingState | None = None
     logs: dict[str, float] | None = None
@@ -109,6 +111,7 @@ class Member:
             num or self.method.dynamics.num_batches,
             self.seed,
             index,
+            self.order,
         )
 
     def take(self, chunk: range, state: TrainingState, rows: Sequence[dict[str, float]]) -> None:

@@ -80,7 +80,7 @@ class Recorder:
         with self.stopwatch("evaluate"):
             if self.evaluator.real is None:
                 self.evaluator = self.evaluator.prepare(dataset, device)
-            self.reference = dataset.train[:num_pictured].cpu()
+            self.reference = dataset.train.first(num_pictured).cpu()
             atomic_write(self.record.real_sample, self.picture(self.reference, None))
         if member.rounds == 0:
             with self.stopwatch("evaluate"):

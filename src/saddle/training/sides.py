@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from hydra.utils import instantiate
 from torch import Tensor
 
-from saddle.data import arrays, folder
+from saddle.data import arrays, folder, sources
 from saddle.data.pixels import digest
 from saddle.features import files as feature_files
 from saddle.game.refusals import Refused
@@ -135,14 +135,14 @@ def _of_dataset(word: str, name: str, split: str, num: int | None) -> Side:
             f"a dataset's split must be one of {', '.join(SPLITS)}; got {word}. Say {name}:held_out."
         )
     config = of_words([f"data={name}", "name=data"]).config
-    samples = getattr(instantiate(config.data), split)
-    if num is not None and num > len(samples):
+    source: sources.Source = getattr(instantiate(config.data), split)
+    if num is not None and num > len(source):
         raise Refused(
-            f"a dataset must hold at least {num} samples; {word} holds {len(samples)}. Lower the number."
+            f"a dataset must hold at least {num} samples; {word} holds {len(source)}. Lower the number."
         )
-    samples = samples[:num]
-    origin = Origin(len(samples), digest([samples]), Fake(word, len(samples)))
-    return Side(word, origin, tuple(samples.shape[1:]), lambda size: iter(samples.split(size)))
+    count = len(source) if num is None else num
+    origin = Origin(count, digest(sources.blocks(source, count)), Fake(word, count))
+    return Side(word, origin, source.event_shape, lambda size: sources.blocks(source, count, size))
 
 
 def _of_checkpoint(word: str, path: Path, num: int | None, averaged: bool | str) -> Side:

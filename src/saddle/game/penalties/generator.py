@@ -7,7 +7,7 @@ Raises (all): ValueError if a number is out of its range: weights in [0, inf), l
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddle.game.calculus import FUNCTIONAL, Logs
+from saddle.game.calculus import Logs
 from saddle.game.composition import Composition
 from saddle.game.game import Batch, Game, Players, says
 from saddle.game.norms import norm, squared_norm
@@ -38,8 +38,7 @@ def nagarajan_kolter(game: Game, players: Players, batch: Batch, fake: Tensor, *
     Source: Nagarajan and Kolter 2017, arXiv:1706.04156 (authors' code: η = ½ on the ring).
     """
     require("nagarajan_kolter's eta", eta, NOT_NEGATIVE)
-    functional = replace(game, calculus=FUNCTIONAL)  # a derivative of a derivative
-    gradient, _ = functional.discriminator_gradient(players, batch)
+    gradient, _ = game.functional().discriminator_gradient(players, batch)  # a derivative of a derivative
     return eta * gradient.square().sum()
 
 
