@@ -65,12 +65,12 @@ def test_standing_statistics_are_those_of_all_classes():
 
 def test_metrics_of_a_conditional_generator_move_within_a_class():
     """Its Jacobian is σI in every class; a path that changed class would have a length of some 1/ε²."""
-    source = SAMPLER.source(SAMPLER.module(MODES.flatten()), torch.device("cpu"))
-    condition = log_condition_number(source.generator, source.latents(20))["log_condition"]
+    ready = SAMPLER.ready(SAMPLER.module(MODES.flatten()), torch.device("cpu"))
+    condition = log_condition_number(ready.sample, ready.latents(20))["log_condition"]
     assert_close(condition, 0.0, atol=1e-9, rtol=0)  # round-off of singular values of one size
-    found = path_length(source.generator, nn.Flatten(), source.latents(400))["path_length"]
+    found = path_length(ready.sample, nn.Flatten(), ready.latents(400))["path_length"]
     assert found < 1  # the speed is σ times an arc of some 2 in unit time
-    classes = torch.cdist(source.generator(torch.zeros(2500, 2)), MODES).argmin(1)
+    classes = torch.cdist(ready.sample(torch.zeros(2500, 2)), MODES).argmin(1)
     assert torch.equal(classes[:1000], classes[1000:2000])
     assert (classes.bincount() > 700).all()
 

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from oracles import dirac_batch, dirac_gan
-from saddle.data.sampling import draw_batches, normal
+from saddle.data.sampling import draw_batches, normal_latents
 from saddle.dynamics import Alternating
 from saddle.dynamics.optimizers import Adam
 from saddle.game.game import Game
@@ -95,7 +95,7 @@ def play(loss, shift: float) -> tuple[list[torch.Tensor], torch.Tensor]:
     data, state = torch.randn(64, 2, generator=torch.Generator().manual_seed(1)), dynamics.init(players)
     rows = []
     for index in range(20):
-        batches = draw_batches(data, partial(normal, size=3), game, 16, 2, 0, index)
+        batches = draw_batches(TensorSource(data), partial(normal_latents, size=3), game, 16, 2, 0, index)
         players, state, logs = dynamics.step(game, players, state, batches)
         rows.append(torch.stack([logs[name] for name in NAMES[:2]]))
     return rows, game.bind_discriminator(players, batches[0])(data).mean().detach()

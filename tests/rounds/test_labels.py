@@ -23,10 +23,11 @@ from saddle.game.game import Batch, Game, Players
 from saddle.game.losses import NonSaturating, Relativistic
 from saddle.game.network import Network
 from saddle.game.penalties.discriminator import r1, wgan_gp
-from saddle.rounds.execution import EAGER, Compiled, TrainingState, start
+from saddle.rounds.execution import EAGER, Compiled, Method, TrainingState, start
 from saddle.rounds.execution import rounds as solo_rounds
-from saddle.rounds.lifting import Parts, member, rounds, stack
-from saddle.training.module import GANModule
+from saddle.rounds.lifting import together, unstack
+from saddle.training.member import Member
+from saddle.training.module import GANModule, Pace
 
 # sums over 24 samples in another order, Adam's division by √v + 1e-3 among them, over 5 rounds
 ROUND_OFF = {"atol": 1e-10, "rtol": 0}
@@ -48,7 +49,7 @@ def batches(of: Game, num_batches: int, seed: int, index: int) -> tuple[Batch, .
     return draw_batches(modes(), latents, of, 24, num_batches, seed, index)
 
 
-def play(parts: Parts, seed: int = 0, execution: Any = EAGER, num: int = NUM_ROUNDS) -> TrainingState:
+def play(parts: Method, seed: int = 0, execution: Any = EAGER, num: int = NUM_ROUNDS) -> TrainingState:
     state = start(*parts[:3], CPU)
     turn = solo_rounds(*parts[:3], execution=execution)
     for index in range(num):
@@ -62,44 +63,46 @@ def play(parts: Parts, seed: int = 0, execution: Any = EAGER, num: int = NUM_ROU
 @pytest.mark.parametrize("name", DYNAMICS)
 @pytest.mark.parametrize("loss", [NonSaturating(), Relativistic()], ids=["unpaired", "paired"])
 def test_a_conditional_game_trains_alike_by_autograd_and_by_torch_func(name, loss):
-    states = [play(Parts(game(calculus, loss), dynamics(name), {})) for calculus in (AUTOGRAD, FUNCTIONAL)]
+    states = [play(Method(game(calculus, loss), dynamics(name), {})) for calculus in (AUTOGRAD, FUNCTIONAL)]
     assert_close(*(state.players for state in states), **ROUND_OFF)
     assert all(vector.abs().min() > 1e-3 for vector in states[0].players)  # every class has moved
 
 
 @pytest.mark.parametrize("name", DYNAMICS)
 def test_members_that_see_labels_of_their_own_equal_their_solo_runs(name):
-    members = [Parts(game(), dynamics(name, lr), {}) for lr in (0.05, 0.08)]
-    state = stack([start(*parts[:3], CPU) for parts in members])
-    turn = rounds(members, EAGER, state.players.generator)
+    members = [Method(game(), dynamics(name, lr), {}) for lr in (0.05, 0.08)]
+    states = [start(*parts[:3], CPU) for parts in members]
+    step = together(members, EAGER, states[0].players.generator)
+    state = step.join(states)
     for index in range(NUM_ROUNDS):
         drawn = [batches(one.game, one.dynamics.num_batches, seed, index) for seed, one in enumerate(members)]
         labels = [one[0].label for one in drawn]
         assert not torch.equal(*labels)
-        together = stack(drawn)
-        assert together[0].label.dtype == torch.int64
-        state, _ = turn(state, together, index)
+        joined = step.join(drawn)
+        assert joined[0].label.dtype == torch.int64
+        state, _ = step.play(state, joined, index)
     for index, parts in enumerate(members):
-        assert_close(member(state, index).players, play(parts, seed=index).players, **ROUND_OFF)
+        assert_close(unstack(state, index).players, play(parts, seed=index).players, **ROUND_OFF)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DYNAMICS)
 def test_a_compiled_conditional_game_trains_as_an_eager_one(name):
-    parts = Parts(game(), dynamics(name), {})
+    parts = Method(game(), dynamics(name), {})
     assert_close(play(parts, execution=Compiled()).players, play(parts).players, **ROUND_OFF)
 
 
 @pytest.mark.slow
 def test_compiled_members_that_see_labels_of_their_own_equal_their_solo_runs():
-    members = [Parts(game(), dynamics("extragradient", lr), {}) for lr in (0.05, 0.08)]
-    state = stack([start(*parts[:3], CPU) for parts in members])
-    turn = rounds(members, Compiled(), state.players.generator)
+    members = [Method(game(), dynamics("extragradient", lr), {}) for lr in (0.05, 0.08)]
+    states = [start(*parts[:3], CPU) for parts in members]
+    step = together(members, Compiled(), states[0].players.generator)
+    state = step.join(states)
     for index in range(NUM_ROUNDS):
         drawn = [batches(one.game, one.dynamics.num_batches, seed, index) for seed, one in enumerate(members)]
-        state, _ = turn(state, stack(drawn), index)
+        state, _ = step.play(state, step.join(drawn), index)
     for index, parts in enumerate(members):
-        assert_close(member(state, index).players, play(parts, seed=index).players, **ROUND_OFF)
+        assert_close(unstack(state, index).players, play(parts, seed=index).players, **ROUND_OFF)
 
 
 def test_a_bound_player_is_its_module_with_the_labels_of_the_batch():
@@ -142,19 +145,13 @@ def learned(of: Game, num: int = 400) -> Tensor:
     """Mean sample asked for of each class, (K, 2), after training by the module that Lightning drives."""
     data = Dataset("modes", modes(), modes(30))
     rule = SGD(1.0)
-    module = GANModule(
-        *(of, Alternating(rule, rule), {}, data, latents),
-        batch_size=60,
-        seed=0,
-        num_steps=num,
-        steps_per_execution=num,
-        order=in_passes,
-    )
-    module.begin(CPU)
-    module.on_fit_start()
-    module.play(range(num))
+    method = Method(of, Alternating(rule, rule), {})
+    member = Member(method, data, latents, batch_size=60, seed=0, num_steps=num, order=in_passes)
+    module = GANModule([member], Pace(num))
+    module.begin()
+    module.play(next(module.chunks()))
     (batch,) = draw_batches(modes(3000), latents, of, 3000, 1, 1, 0)
-    samples = of.generate(module.state.players, batch)
+    samples = of.generate(member.state.players, batch)
     return torch.stack([samples[batch.label == label].mean(0) for label in range(len(MODES))])
 
 

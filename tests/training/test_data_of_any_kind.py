@@ -17,6 +17,7 @@ from saddle.diagnosis.probes import draws_of
 from saddle.game.refusals import Refused
 from saddle.records.record import open_record
 from saddle.training.assembly import Experiment, assemble
+from saddle.training.module import GANModule, Pace
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,12 @@ def spirals(*words: str, num_train: int = 20_000, radius: float = 1.0) -> Experi
     return assemble(config)
 
 
+def play(of: Experiment, num_rounds: int = 3) -> None:
+    module = GANModule([of.member], Pace(num_rounds))
+    module.begin()
+    module.play(next(module.chunks()))
+
+
 def most_asked(of: Experiment) -> int:
     return max(max(split.asked) for split in (of.dataset.train, of.dataset.held_out))
 
@@ -45,16 +52,15 @@ def test_a_source_is_never_asked_for_more_than_a_block_at_once():
         "diagnostics=[slopes,discriminator_gap]", "regularizer=[r1]", "regularizer.r1.every_n_steps=2"
     )
     assert len(of.advice) == 1  # of the lazy penalty on points
-    of.module.on_fit_start()
-    of.module.play(range(3))
+    play(of)
     evaluator = of.evaluator.prepare(of.dataset, torch.device("cpu"))
     evaluator.of_held_out(of.dataset)
     assert evaluator.real is not None
     assert [len(matrix) for matrix in evaluator.real.values()] == [60, 60]
     protocol = evaluator.protocol(of.dataset, of.sampler, of.averaging)
     assert (protocol["real"]["num"], protocol["num_held_out"]) == (60, 50)
-    game, players = of.game, of.module.state.players
-    draws = draws_of(game, of.dataset, of.module.latents, 0, 0)
+    game, players = of.game, of.member.state.players
+    draws = draws_of(game, of.dataset, of.member.latents, 0, 0)
     for probe in of.probes.values():
         assert all(math.isfinite(value) for value in probe(game, players, draws).values())
     assert most_asked(of) == BLOCK
@@ -94,14 +100,13 @@ def test_levels_train_and_measure_as_the_floats_that_they_stand_for():
         train_split, held_out = (TensorSource(levels) for levels in stored)
         if kind == "floats":
             train_split, held_out = (TensorSource(split.first(9999)) for split in (train_split, held_out))
-        module = of.module
-        module.dataset = Dataset("digits", train_split, held_out)
-        module.on_fit_start()
-        module.play(range(3))
-        evaluator = of.evaluator.prepare(module.dataset, torch.device("cpu"))
-        protocol = evaluator.protocol(module.dataset, of.sampler, of.averaging)
-        values = evaluator.of_generator(of.sampler, module.state.evaluated)[1]
-        experiments.append((module.state.players, protocol, values))
+        member = of.member
+        member.dataset = Dataset("digits", train_split, held_out)
+        play(of)
+        evaluator = of.evaluator.prepare(member.dataset, torch.device("cpu"))
+        protocol = evaluator.protocol(member.dataset, of.sampler, of.averaging)
+        values = evaluator.of_generator(of.sampler, member.state.evaluated)[1]
+        experiments.append((member.state.players, protocol, values))
     (players, protocol, values), (same_players, same_protocol, same_values) = experiments
     assert all(torch.equal(*pair) for pair in zip(players, same_players, strict=True))
     assert (protocol, values) == (same_protocol, same_values)
@@ -135,7 +140,7 @@ def test_what_stored_numbers_are_told_by_stays_what_it_is(data, model):
     of = assemble(config)
     protocol = of.evaluator.protocol(of.dataset, of.sampler, of.averaging)
     drawn = sha256()
-    for batch in of.module.draw(7):
+    for batch in of.member.draw(7):
         drawn.update(batch.real.numpy().tobytes() + batch.mix.numpy().tobytes())
     told = protocol["fingerprint"], protocol["num_held_out"]
     assert (of.dataset.digest(), protocol["real"]["sha256"], told, drawn.hexdigest()) == PINNED[data]

@@ -24,7 +24,7 @@ class Bent(nn.Module):
 
 BENT = f"""
 latents:
-  _target_: saddle.data.sampling.normal
+  _target_: saddle.data.sampling.normal_latents
   _partial_: true
   size: 1
 generator:
