@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from oracles import dirac_batch, dirac_gan
 from saddle.data.sampling import draw_batches, normal_latents
+from saddle.data.sources import TensorSource
 from saddle.dynamics import Alternating
 from saddle.dynamics.optimizers import Adam
 from saddle.game.game import Game
