@@ -12,6 +12,7 @@ from saddle.commands import entry
 from saddle.commands.pipes import ending_with_its_reader
 from saddle.game.refusals import Refused
 from saddle.training.configuration import config_directory
+from saddle.training.refusing import refusing
 
 if TYPE_CHECKING:
     from saddle.reports.comparison import Comparison
@@ -80,7 +81,7 @@ def compare(words: Sequence[str], push: bool = False) -> "Comparison":
 
     from saddle.reports import comparison, tables
 
-    with entry.refusing():
+    with refusing():
         places, options = split(words)
         console = Console(width=None if sys.stdout.isatty() else 140)
         selection = _select(places, options)

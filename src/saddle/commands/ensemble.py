@@ -9,12 +9,13 @@ from saddle.records.record import open_record
 from saddle.sweeps import ensembles
 from saddle.sweeps.index import Index
 from saddle.training.configuration import Request
+from saddle.training.refusing import refusing
 
 
 def train(request: Request) -> None:
     """Train all members to their ends; exits 1 if any ended with another status than 0."""
     with ExitStack() as held:
-        with entry.refusing():
+        with refusing():
             found = ensembles.prepare(request)
             held.enter_context(ensembles.locked(found))
         entry.remove_if_empty(request.directory)  # Hydra made it, for one run

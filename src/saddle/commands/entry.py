@@ -5,20 +5,19 @@ import errno
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from saddle.commands.pipes import ending_with_its_reader, is_unread
+from saddle.commands.pipes import ending_with_its_reader
 from saddle.game.refusals import Refused
 from saddle.records.questions import LISTS
 from saddle.sweeps.jobs import NO_ROOM
@@ -92,43 +91,6 @@ def _out_of_room(error: OSError) -> NoReturn:
     except OSError:  # they go to a file on that disk; Python would fail again at its end
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     sys.exit(NO_ROOM)
-
-
-@contextmanager
-def refusing() -> Iterator[None]:
-    """Make one kind of error of all that refuses on purpose while a run is put together.
-
-    That is ``Refused``; what a part from elsewhere says of its numbers; arguments that a part does not have;
-    a configuration that cannot be read; and files. Any other error is a fault, and keeps its traceback.
-    """
-    try:
-        yield
-    except Refused:
-        raise
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        if not _refuses(cause):
-            raise
-        where = re.search(r"full_key: (\S+)", str(error))
-        raise Refused(f"{where[1]}: {cause}" if where else str(cause)) from error
-    except OmegaConfBaseException as error:
-        raise Refused(configuration.refused_by_a_resolver(error) or str(error).partition("\n")[0]) from error
-    except OSError as error:
-        if is_unread(error):
-            raise
-        raise Refused(str(error)) from error
-
-
-def _refuses(error: BaseException) -> bool:
-    """Whether an error that a part was made with says what was wrong in the asking, and not in our code."""
-    if isinstance(error, Refused | OSError | ImportError | HydraException | OmegaConfBaseException):
-        return True
-    raised = [frame.filename for frame in traceback.extract_tb(error.__traceback__)][-1:]
-    within = [Path(place).is_relative_to(Path(hydra.__file__).parent) for place in raised]
-    if isinstance(error, TypeError):  # the call itself: arguments that the part does not have, or lacks
-        return all(within)
-    ours = [Path(place).is_relative_to(Path(__file__).parents[1]) for place in raised]
-    return isinstance(error, ValueError) and not any(ours)
 
 
 def remove_if_empty(directory: Path) -> None:

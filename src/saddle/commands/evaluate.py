@@ -3,21 +3,18 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from saddle.commands import entry
-from saddle.game.refusals import Refused
+from saddle.training.refusing import refusing
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from saddle.training.sides import Track
-
-OF_TWO_SIDES = ("fake", "real", "held_out", "features", "metrics", "resize", "save_features", "device")
 
 
 def main() -> None:
@@ -36,32 +33,13 @@ def evaluate(config: DictConfig) -> None:
     """Score ``fake`` against ``real``, or ``run`` by its own metrics."""
     from rich.console import Console
 
+    from saddle.training.scoring import check
+
     # a pipe has no width of its own
     console = Console(width=None if sys.stdout.isatty() else 120)
-    words = [
-        word.lstrip("+~").partition("=")[0].partition(".")[0] for word in HydraConfig.get().overrides.task
-    ]
-    with entry.refusing():
-        _at_least_two(config.num_samples, "num_samples")
-        _at_least_two(config.num_real, "num_real")
-        own = config.run is not None
-        others = [word for word in words if word in OF_TWO_SIDES]
-        if own and others:
-            raise Refused(
-                f"run has metrics of its own and must be given without {', '.join(OF_TWO_SIDES)}; got "
-                f"{', '.join(others)} beside it. Say fake=DIRECTORY real=... to score a run by other metrics."
-            )
-        if not own and "checkpoint" in words:
-            raise Refused(
-                f"checkpoint must go with run; got checkpoint={config.checkpoint} alone. "
-                "Say run=DIRECTORY, or fake=DIRECTORY/checkpoints/NAME.ckpt."
-            )
-        if not own and (config.fake is None or config.real is None):
-            raise Refused(
-                f"fake and real must be given, or run; got fake={config.fake} real={config.real}. "
-                "Say fake=SAMPLES real=SAMPLES, or run=runs/NAME/TIME."
-            )
-    (_of_run if own else _of_two_sides)(config, console)
+    with refusing():
+        check(config, HydraConfig.get().overrides.task)
+    (_of_two_sides if config.run is None else _of_run)(config, console)
 
 
 def _of_run(config: DictConfig, console: "Console") -> None:
@@ -70,12 +48,11 @@ def _of_run(config: DictConfig, console: "Console") -> None:
     from rich.table import Table
 
     from saddle.evaluation import results
-    from saddle.training.scoring import rescore
+    from saddle.training.scoring import rescore_of
 
-    with entry.refusing(), console.status("evaluating"):
+    with refusing(), console.status("evaluating"):
         paths = results.outputs(_plain(config.output))
-        asked = config.run, config.checkpoint, config.averaged, config.num_samples, config.num_real
-        found = rescore(*asked)
+        found = rescore_of(config)
     table = Table(title=escape(found.title))
     for column in ("metric", "now", *(["recorded"] if found.recorded else [])):
         table.add_column(column, justify="left" if column == "metric" else "right")
@@ -90,30 +67,16 @@ def _of_run(config: DictConfig, console: "Console") -> None:
 
 def _of_two_sides(config: DictConfig, console: "Console") -> None:
     """Print how ``fake`` scores against ``real``."""
-    from hydra.utils import instantiate
     from rich.console import Console
     from rich.table import Table
 
     from saddle.evaluation import results
     from saddle.metrics.values import Value
-    from saddle.training.scoring import Asked, chosen_metrics, score
+    from saddle.training.scoring import asked_of, score
 
-    with entry.refusing(), _progress(Console(stderr=True)) as track:
+    with refusing(), _progress(Console(stderr=True)) as track:
         paths = results.outputs(_plain(config.output))
-        asked = Asked(
-            config.fake,
-            config.real,
-            chosen_metrics(config.get("metrics", OmegaConf.create())),
-            lambda: instantiate(config.features, _convert_="all"),
-            config.held_out,
-            config.num_samples,
-            config.num_real,
-            config.resize,
-            config.averaged,
-            None if config.save_features is None else Path(config.save_features),
-            config.device,
-        )
-        found = score(asked, track)
+        found = score(asked_of(config), track)
     console.print(f"{config.fake} against {config.real}", highlight=False, markup=False, soft_wrap=True)
     table = Table()
     table.add_column("metric")
@@ -148,11 +111,6 @@ def _print_protocol(console: "Console", protocol: Mapping[str, Any], notes: Iter
         console.print(f"{key}: {text}", highlight=False, markup=False, soft_wrap=True)
     for note in notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
-
-
-def _at_least_two(value: int | None, key: str) -> None:
-    if value is not None and (not isinstance(value, int) or value < 2):
-        raise Refused(f"{key} must be a whole number of at least 2; got {value}. Give such a number or null.")
 
 
 def _plain(node: Any) -> Any:

@@ -15,6 +15,7 @@ from saddle.commands import entry
 from saddle.data.files import atomic_write, strict
 from saddle.game.refusals import Refused
 from saddle.records.provenance import provenance
+from saddle.training.refusing import refusing
 
 # not train's: what a method cannot change
 OWN = ("picture", "methods", "runs", "out", "width", "redraw", "debug")
@@ -30,7 +31,7 @@ def portrait(config: DictConfig) -> None:
     from saddle.reports import paper
 
     choice = _choices()["picture"]
-    with entry.refusing():
+    with refusing():
         paper.new_figure(config.width, 1)  # refuses a width before anything is computed
         content = _computed(config, choice) if config.redraw is None else _read(Path(config.redraw), choice)
         numbers = instantiate(config.picture.numbers)(**content["numbers"])

@@ -14,6 +14,7 @@ from saddle.commands import entry
 from saddle.commands.pipes import ending_with_its_reader
 from saddle.game.refusals import Refused
 from saddle.training.configuration import config_directory
+from saddle.training.refusing import refusing
 
 if TYPE_CHECKING:
     from saddle.claims.claim import Claim
@@ -88,7 +89,7 @@ def reproduce(
     from saddle.records.provenance import provenance
 
     conf = config_directory() if conf is None else conf
-    with entry.refusing():
+    with refusing():
         names, options = split(words)
         known = read_claims(conf / "claim")
         tags = [tag for tag in options.get("tag", "").split(",") if tag]
@@ -113,7 +114,7 @@ def reproduce(
         "seconds_by_claim": {result.claim.key: round(result.seconds, 1) for result in results},
     }
     folder = Path(options.get("out", str(kept)))
-    with entry.refusing():
+    with refusing():
         _write(folder, results, origin, seconds)
     console.print(claims_table.to_terminal(results))
     console.print(f"{claims_table.summary(results)}; {seconds:.0f} s", highlight=False, markup=False)

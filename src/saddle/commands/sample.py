@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from saddle.commands import entry
 from saddle.game.refusals import Refused
+from saddle.training.refusing import refusing
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def sample(config: DictConfig) -> None:
     from saddle.reports.pictures import image_file, picture_of
     from saddle.training.restore import restore
 
-    with entry.refusing():
+    with refusing():
         if config.run is None:
             raise Refused("run must be the directory of a run; got none. Say run=runs/NAME/TIME.")
         if not isinstance(config.num, int) or config.num < 1:

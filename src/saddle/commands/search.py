@@ -16,6 +16,7 @@ from saddle.game.refusals import Refused
 from saddle.metrics.values import Value
 from saddle.records.names import job_words
 from saddle.records.questions import key
+from saddle.training.refusing import refusing
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -39,7 +40,7 @@ def search(config: DictConfig) -> None:
     from saddle.sweeps.launch import stopping
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with entry.refusing():
+    with refusing():
         question = _question(config)
         with _storage_errors(config):
             study = _open(config, question, folder)
@@ -48,7 +49,7 @@ def search(config: DictConfig) -> None:
     study.sampler = _sampler(config, worker.number)
     console, count, full = Console(stderr=True), len(study.get_trials(deepcopy=False)), None
     print(f"search:  {folder}: {count} of {question.num_trials} trials begun before", flush=True)
-    with worker.lock, entry.refusing(), _storage_errors(config), stopping() as stop:
+    with worker.lock, refusing(), _storage_errors(config), stopping() as stop:
         try:
             for ended in trials.search(study, question, folder, worker, config.jobs, stop):
                 _print_trial(console, ended, question)

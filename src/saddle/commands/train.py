@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from saddle.commands import entry
+from saddle.training.refusing import refusing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,12 +27,12 @@ def train(config: DictConfig) -> float | None:
 
     runs.quieten()
     request = configuration.of_command(config)
-    if config.resume is None and any(value is not None for value in config.ensemble.values()):
+    if config.resume is None and configuration.asks_for_ensemble(config):
         from saddle.commands import ensemble
 
         ensemble.train(request)
         return None
-    with entry.refusing():
+    with refusing():
         recorder = runs.prepare(request)
         if config.resume is not None:
             entry.remove_if_empty(request.directory)  # Hydra made it, for a new run

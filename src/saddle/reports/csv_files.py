@@ -3,14 +3,46 @@
 import csv
 import io
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from saddle.reports.blocks import STATISTICS, Block, Group
-from saddle.reports.comparison import Comparison
-from saddle.reports.selection import Unrecorded
+from saddle.reports.comparison import Comparison, compare
+from saddle.reports.selection import Unrecorded, find, read
 from saddle.reports.statistics import Estimate
 from saddle.reports.tables import in_words
+
+
+class Tables(NamedTuple):
+    """A comparison as rows, each a mapping from column to value; None where there is none."""
+
+    groups: list[dict[str, Any]]
+    pairs: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+    comparison: Comparison
+
+
+def tables(
+    places: Sequence[str],
+    metrics: Sequence[str],
+    columns: Sequence[str],
+    baseline: str | None,
+    across_protocols: bool,
+    conf: Path,
+) -> Tables:
+    """Read runs and compare them; see ``saddle.compare``.
+
+    Args:
+        conf: folder of the config groups.
+    """
+    names = [name.removeprefix("eval/") for name in metrics]
+    found = compare(
+        read(find(places)), metrics=names, baseline=baseline, conf=conf, across_protocols=across_protocols
+    )
+    found = replace(found, columns=tuple(dict.fromkeys(map(found.column, columns))))
+    return Tables([*group_rows(found)], [*pair_rows(found)], [*run_rows(found)], found)
 
 
 def group_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:

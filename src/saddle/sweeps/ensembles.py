@@ -5,8 +5,9 @@ words leave members alone that have ended, and take others up at their last chec
 left behind the others catch up first.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -25,8 +26,10 @@ from saddle.sweeps.members import Member, instead, members_of, must_lift
 from saddle.training import runs
 from saddle.training.assembly import Experiment, assemble
 from saddle.training.callbacks import StopOnSignal
-from saddle.training.configuration import Request
+from saddle.training.configuration import Request, asks_for_ensemble, of_words
 from saddle.training.recorder import Recorder
+from saddle.training.refusing import refusing
+from saddle.training.run import Run, advise
 from saddle.training.stopwatch import Stopwatch
 
 
@@ -165,3 +168,22 @@ def _begin(prepared: Prepared, ensemble: Ensemble) -> Recorder:
     content = runs.identify(own, request, token_hex(4)) | origin | as_alone
     made = create(job.directory, OmegaConf.to_yaml(own), content)
     return runs.recorder_of(made, own, experiment, stopwatch)
+
+
+def train_words(words: Sequence[str], out: str | Path | None = None) -> list[Run]:
+    """Train the members that the words ask for; see ``saddle.train_ensemble``."""
+    request = of_words(words, out)
+    if not asks_for_ensemble(request.config):
+        raise Refused(
+            "an ensemble must say what its members are; got no ensemble words. Give ensemble.seeds=8, "
+            "ensemble.vary or ensemble.members, or call saddle.train."
+        )
+    with warnings.catch_warnings():
+        runs.quieten()
+        with ExitStack() as held:
+            with refusing():
+                ensemble = prepare(request)
+                held.enter_context(locked(ensemble))
+            advise(ensemble.advice)
+            train(ensemble)
+    return [Run(job.directory) for job in ensemble.index.jobs]

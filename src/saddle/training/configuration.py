@@ -70,7 +70,7 @@ def of_words(words: Sequence[str], out: str | Path | None = None) -> Request:
         Refused: a word that does not compose.
     """
     given = [str(word) for word in words]
-    with composing(), _as_settings("train", given) as config:
+    with composing("train", given) as config:
         own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         own.name = str(own.name)  # while the choices are at hand, to which it refers
         settings = config.hydra
@@ -86,32 +86,62 @@ def of_words(words: Sequence[str], out: str | Path | None = None) -> Request:
 
 
 @contextmanager
-def _as_settings(name: str, words: list[str]) -> Iterator[DictConfig]:
-    """The composition with Hydra's settings in it, which are its own meanwhile."""
-    try:
-        config = hydra.compose(name, words, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise Refused(str(error).partition("\nConfig search path:")[0].strip()) from error
-    held = HydraConfig.instance()
-    before = held.cfg
-    try:
-        held.set_config(config)
-        yield config
-    except OmegaConfBaseException as error:
-        raise Refused(refused_by_a_resolver(error) or str(error).partition("\n")[0]) from error
-    finally:
-        held.cfg = before
+def composing(name: str, words: Sequence[str]) -> Iterator[DictConfig]:
+    """Compose a configuration of a command, Hydra's settings in it, which are its own meanwhile.
+
+    Within, ``choices`` sees what the words' ``hydra.searchpath`` does.
+
+    Raises:
+        Refused: a word that does not compose.
+    """
+    with finding():
+        held = HydraConfig.instance()
+        before = held.cfg
+        own = any(word.startswith("hydra.searchpath=") for word in words)
+        try:
+            config = hydra.compose(name, [*words, *([] if own else _searching())], return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise Refused(_first_paragraph(error)) from error
+        try:
+            held.set_config(config)
+            yield config
+        except OmegaConfBaseException as error:
+            raise Refused(refused_by_a_resolver(error) or str(error).partition("\n")[0]) from error
+        finally:
+            held.cfg = before
 
 
 @contextmanager
-def composing() -> Iterator[None]:
-    """Let ``hydra.compose`` find our configurations, within a command of Hydra's or without one."""
+def finding() -> Iterator[None]:
+    """Let Hydra find our configurations: within our commands, another's, or without any."""
     register_resolvers()
-    if GlobalHydra.instance().is_initialized():  # the command's own, with its search path
+    current = GlobalHydra.instance()
+    if current.is_initialized() and _is_ours(current):  # with its own search path
         yield
         return
-    with hydra.initialize_config_dir(str(config_directory()), version_base="1.3"):
-        yield
+    settings = HydraConfig.instance()
+    before, current.hydra = current.hydra, None
+    theirs, settings.cfg = settings.cfg, None
+    try:
+        with hydra.initialize_config_dir(str(config_directory()), version_base="1.3"):
+            yield
+    finally:
+        current.hydra, settings.cfg = before, theirs
+
+
+def _is_ours(current: GlobalHydra) -> bool:
+    """Whether Hydra looks for configurations where ours are."""
+    places = [element.path for element in current.config_loader().get_search_path().get_path()]
+    return any(str(place).removeprefix("file://") == str(config_directory()) for place in places)
+
+
+def _first_paragraph(error: Exception) -> str:
+    return str(error).partition("\nConfig search path:")[0].strip()
+
+
+def asks_for_ensemble(config: DictConfig) -> bool:
+    """Whether a configuration of ``train`` is of many runs at once."""
+    return any(value is not None for value in config.ensemble.values())
 
 
 def choices(group: str, folders: Sequence[str] = ()) -> list[str]:
@@ -120,7 +150,7 @@ def choices(group: str, folders: Sequence[str] = ()) -> list[str]:
     Args:
         folders: of one's own choices, looked in beside ours; those of a running command are known.
     """
-    with composing():
+    with finding():
         loader: Any = GlobalHydra.instance().config_loader()
         found = loader.get_group_options(group, ObjectType.CONFIG, "train", _searching(folders))
         return sorted(found)
@@ -132,13 +162,13 @@ def content_of(name: str, words: Sequence[str], arguments: Sequence[str] = ()) -
     Args:
         arguments: of the command line, which may name folders of one's own choices.
     """
-    with composing():
+    with finding():
         config = hydra.compose(name, [*words, *_searching(search_path(arguments))])
     content: Any = OmegaConf.to_container(config, resolve=False)
     return dict(content)
 
 
-def _searching(folders: Sequence[str]) -> list[str]:
+def _searching(folders: Sequence[str] = ()) -> list[str]:
     """Overrides that make Hydra look in these folders too, and where the running command looks."""
     places = [f"file://{Path(one).absolute()}" for one in folders]
     if HydraConfig.initialized():

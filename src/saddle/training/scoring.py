@@ -1,14 +1,14 @@
 """Two sets of samples against each other, or a run's own numbers again: what ``saddle-evaluate`` computes."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from saddle.evaluation.evaluator import Features, Measures, declared, of_matrices, settings_of
@@ -18,6 +18,10 @@ from saddle.game.refusals import Refused
 from saddle.metrics.evidence import SAMPLES, Evidence, Judge, must_have
 from saddle.metrics.protocol import Extraction, Protocol
 from saddle.metrics.values import Value, said
+from saddle.records.names import quoted
+from saddle.records.questions import key as canonical
+from saddle.training.configuration import composing
+from saddle.training.refusing import refusing
 from saddle.training.restore import restore
 from saddle.training.sides import BATCH, Side, Track, side
 
@@ -177,6 +181,71 @@ def rescore(
     results = Results(values, evaluator.meanings, protocol, about, notes)
     title = f"{record.directory.name}: {checkpoint} at generator step {step}"
     return Rescored(results, recorded, title)
+
+
+OF_TWO_SIDES = ("fake", "real", "held_out", "features", "metrics", "resize", "save_features", "device")
+
+
+def evaluate(sides: Mapping[str, str | Path | None], words: Sequence[str]) -> Results:
+    """Evaluate what ``saddle-evaluate`` would by these sides and words; see ``saddle.evaluate``."""
+    given = [f"{key}={quoted(side)}" for key, side in sides.items() if side is not None]
+    with refusing(), composing("evaluate", [*given, *words]) as config:
+        check(config, [*given, *words])
+        return score(asked_of(config)) if config.run is None else rescore_of(config).results
+
+
+def check(config: DictConfig, words: Sequence[str]) -> None:
+    """Refuse settings of an evaluation that do not go together.
+
+    Args:
+        words: overrides, as typed.
+    """
+    keys = [canonical(word).partition(".")[0] for word in words]
+    for name in ("num_samples", "num_real"):
+        value = config[name]
+        if value is not None and (not isinstance(value, int) or value < 2):
+            raise Refused(
+                f"{name} must be a whole number of at least 2; got {value}. Give such a number or null."
+            )
+    own = config.run is not None
+    others = [name for name in keys if name in OF_TWO_SIDES]
+    if own and others:
+        raise Refused(
+            f"run has metrics of its own and must be given without {', '.join(OF_TWO_SIDES)}; got "
+            f"{', '.join(others)} beside it. Say fake=DIRECTORY real=... to score a run by other metrics."
+        )
+    if not own and "checkpoint" in keys:
+        raise Refused(
+            f"checkpoint must go with run; got checkpoint={config.checkpoint} alone. "
+            "Say run=DIRECTORY, or fake=DIRECTORY/checkpoints/NAME.ckpt."
+        )
+    if not own and (config.fake is None or config.real is None):
+        raise Refused(
+            f"fake and real must be given, or run; got fake={config.fake} real={config.real}. "
+            "Say fake=SAMPLES real=SAMPLES, or run=runs/NAME/TIME."
+        )
+
+
+def asked_of(config: DictConfig) -> Asked:
+    """Read two sides from a configuration of ``evaluate``."""
+    return Asked(
+        config.fake,
+        config.real,
+        chosen_metrics(config.get("metrics", OmegaConf.create())),
+        lambda: instantiate(config.features, _convert_="all"),
+        config.held_out,
+        config.num_samples,
+        config.num_real,
+        config.resize,
+        config.averaged,
+        None if config.save_features is None else Path(config.save_features),
+        config.device,
+    )
+
+
+def rescore_of(config: DictConfig) -> Rescored:
+    """Score the run of a configuration of ``evaluate`` by its own metrics."""
+    return rescore(config.run, config.checkpoint, config.averaged, config.num_samples, config.num_real)
 
 
 def _one_extraction(sides: Mapping[str, Side], extractor: Features | None) -> Extraction:
